@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Repository -> commits in build/git: the same input gives the same hashes everywhere."""
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+
+from common import GITDIR, IDENT, NOTES, ROOT, Fail, environment, git, make_hint, ref, run, say
+from setfiles import load
+
+
+class Misfit(Fail):
+    """A patch that does not apply."""
+
+    def __init__(self, path, cause, todo):
+        super().__init__(path, cause, todo)
+        self.path, self.tip, self.made = path, None, []
+
+
+def _git_apply(*args, env=None, cwd=None, data=None):
+    return run(["git", "-c", "core.attributesFile=/dev/null", "apply", "--verbose", "--whitespace=nowarn", *args, "-"],
+               env={**environment(), **(env or {})}, cwd=cwd, data=data, check=False)
+
+
+def rejects(start, patch, folder):
+    """Applies what applies of a patch to copies of its files in FOLDER; the .rej lie beside.
+    Returns what git says."""
+    for path, _ in patch.files:
+        if git("ls-tree", start, "--", path):
+            target = Path(folder) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            blob = run(["git", f"--git-dir={GITDIR}", "cat-file", "blob", f"{start}:{path}"], env=environment()).stdout
+            target.write_bytes(blob.encode("utf-8", "surrogateescape"))
+    return _git_apply("--reject", cwd=folder, data=patch.diff, env={"GIT_CEILING_DIRECTORIES": str(Path(folder).parent)}).stderr
+
+
+def _misfit(start, file, patch):
+    """Says which hunk of which file fails, and shows it."""
+    text = []
+    with tempfile.TemporaryDirectory(prefix="series-") as folder:
+        said = rejects(start, patch, folder)
+        for path, hunks in patch.files:
+            part = said.partition(f"Checking patch {path}...\n")[2].partition("Checking patch ")[0]
+            applied = said.partition(f"Applying patch {path} with ")[2].partition("Applying patch ")[0]
+            numbers = [int(n) for n in re.findall(r"Rejected hunk #(\d+)", applied)]
+            if numbers:
+                for n in numbers:
+                    text.append(f"hunk {n} of {len(hunks)} in {path} does not apply:\n"
+                                + "".join(f"    {line}\n" for line in hunks[n - 1][1].rstrip("\n").split("\n")).rstrip("\n"))
+            elif part.startswith("error: ") or f"error: {path}: " in said:
+                text.append(re.findall(rf"error: ({re.escape(path)}: .*)", said)[0] if f"error: {path}: " in said
+                            else part.split("\n")[0])
+    cause = "\n".join(text) or said.strip()
+    return Misfit(file, cause, f"make it fit by hand: {make_hint('tree')} ARGS=--reject   "
+                  "(it stops at this patch, leaves the rejects in build/tree and says how to go on)")
+
+
+def _report_offsets(file, patch, said):
+    for path, hunks in patch.files:
+        part = said.partition(f"Checking patch {path}...\n")[2].partition("Checking patch ")[0]
+        for n, where, by in re.findall(r"Hunk #(\d+) succeeded at (\d+) \(offset (-?\d+) lines?\)", part):
+            say(f"NOTE: {file}: hunk {n} of {len(hunks)} in {path} applies at line {where}, offset {by}")
+
+
+def _add_files(file, patch, root, env):
+    there = git("ls-files", "--cached", "-z", "--", *(":(literal)" + a for a in patch.adds), env=env).split("\0")
+    lines = []
+    for path in patch.adds:
+        here = root / path
+        if path in there or any(t.startswith(path + "/") for t in there):
+            raise Misfit(file, f"adds {path}, which the base (or an earlier patch) has already", "edit the file instead of adding it")
+        if not os.path.lexists(here) or here.is_dir():
+            raise Fail(file, f"adds {path}, which is not in the repository", f"put the file at {path}, or remove the line Adds: {path}")
+        if here.is_symlink():
+            mode, sha = "120000", git("hash-object", "-w", "--stdin", data=os.fsencode(os.readlink(here)))
+        else:
+            mode = "100755" if here.stat().st_mode & stat.S_IXUSR else "100644"
+            sha = git("hash-object", "-w", "--no-filters", "--", str(here))
+        lines.append(f"{mode} {sha}\t{path}\0")
+    git("update-index", "-z", "--index-info", data="".join(lines), env=env)
+
+
+def build(start, paths, root=ROOT, base=None, who=IDENT, first=1, quiet=False):
+    """Commits the patches PATHS onto START; returns [(listed path, commit)].
+
+    On a misfit the exception has .tip, the last good commit, .made up to there, and .path as listed."""
+    when, zone = git("show", "-s", "--format=%cd", "--date=raw", start).split(" ")
+    made, tip = [], start
+    with tempfile.TemporaryDirectory(prefix="index-", dir=GITDIR) as folder:
+        env = {"GIT_INDEX_FILE": f"{folder}/index"}
+        git("read-tree", start, env=env)
+        for number, path in enumerate(paths, first):
+            file, patch = load(path, root, base)
+            try:
+                if patch.adds:
+                    _add_files(file, patch, root, env)
+                if patch.diff:
+                    done = _git_apply("--cached", env={"GIT_DIR": str(GITDIR), **env}, data=patch.diff)
+                    if done.returncode:
+                        raise _misfit(tip, file, patch)
+                    if not quiet:
+                        _report_offsets(file, patch, done.stderr)
+            except Misfit as e:
+                e.path, e.tip, e.made = path, tip, made
+                raise
+            tree = git("write-tree", env=env)
+            stamp = f"@{int(when) + number} {zone}"
+            tip = git("commit-tree", tree, "-p", tip, data=patch.message, env={
+                "GIT_AUTHOR_NAME": who[0], "GIT_AUTHOR_EMAIL": who[1], "GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp})
+            made.append((path, tip))
+    return made
+
+
+def note(pairs):
+    """Remembers which commit came from which .patch; git rebase and amend carry it on."""
+    have = {}
+    if ref(NOTES):
+        for line in git("notes", "--ref", NOTES, "list").split("\n"):
+            have[line.split(" ")[1]] = line.split(" ")[0]
+    for path, commit in pairs:
+        if commit not in have or have[commit] != git("hash-object", "--stdin", data=path + "\n"):
+            git("notes", "--ref", NOTES, "add", "-f", "-F", "-", commit, data=path + "\n")
+
+
+def noted(commit):
+    """The paths that a commit's note names."""
+    return git("notes", "--ref", NOTES, "show", commit, check=False).split()

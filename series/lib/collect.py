@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Commits -> patches: what each changes, its topic, its file's name, the order files."""
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import chain
+from common import ROOT, Fail, base_name, git, say
+from patchfile import Patch, check_message, check_path, parse_diff, read_text
+from setfiles import order_path, variant
+
+DIFF = ("-c", "diff.suppressBlankEmpty=false", "diff-tree", "-r", "-p", "--no-commit-id", "--no-color", "--no-renames", "--no-ext-diff",
+        "--no-textconv", "--unified=3", "--inter-hunk-context=0", "--diff-algorithm=myers", "--indent-heuristic", "--full-index",
+        "--src-prefix=a/", "--dst-prefix=b/", "--diff-filter=a")
+OURS = ("series/", "testbed/", "out/", "build/", ".ci/", ".git/")
+OUR_FILES = ("README.md", "Makefile", "MAINTAINERS", ".gitignore")
+
+
+@dataclass
+class Change:
+    commit: str
+    patch: Patch
+    new: dict       # {added path: (mode, blob)}
+    folder: str     # where its file belongs
+    topic: str = ""
+    path: str = ""  # as the order file lists it
+
+
+def diff_of(commit):
+    """The canonical diff of a commit, without its new files and without index lines."""
+    lines = git(*DIFF, commit).split("\n")
+    out = "\n".join(line for line in lines if not re.match(r"index [0-9a-f]{40}\.\.", line))
+    return out + "\n" if out else ""
+
+
+def commits(base, tip):
+    """The Changes from BASE to TIP, checked: what cannot be a patch is refused, with the way out."""
+    found, added = [], {}
+    for line in git("rev-list", "--reverse", "--topo-order", "--parents", f"{base}..{tip}").split("\n"):
+        if not line:
+            continue
+        commit, *parents = line.split()
+        subject, body = _message(commit)
+        name = f"commit {commit[:12]} ({subject})"
+        if len(parents) != 1:
+            raise Fail(name, "is a merge", "make the history a line: git -C build/tree rebase set/" + f"{base_name()}/base")
+        new, edited = {}, []
+        for row in git("diff-tree", "-r", "--no-commit-id", "--no-renames", "--raw", "-z", commit).split("\0:"):
+            meta, _, path = row.lstrip(":").partition("\0")
+            path = path.rstrip("\0")
+            if not meta:
+                continue
+            _, mode, _, blob, status = meta.split()
+            check_path(name, path)
+            if status == "A":
+                if path.startswith(OURS) or path in OUR_FILES or path.endswith(".patch"):
+                    raise Fail(name, f"adds {path}, a name that means something else in this repository", "choose another name")
+                if mode not in ("100644", "100755", "120000"):
+                    raise Fail(name, f"adds {path}, which is no file (mode {mode})", "add files only")
+                new[path] = (mode, blob)
+                continue
+            if status == "T":
+                raise Fail(name, f"turns {path} from file to link or back", "do it in two commits, or not at all")
+            if path in added:
+                raise Fail(name, f"changes {path}, which {added[path]} adds; a new file is added whole by one commit",
+                           f"squash the change into that commit: git -C build/tree commit --fixup {added[path].split()[1]} "
+                           f"and git rebase -i --autosquash, or make it part of {added[path]}")
+            edited.append(path)
+        diff = diff_of(commit) if edited else ""
+        if not new and not edited:
+            raise Fail(name, "changes nothing", "drop it: git -C build/tree rebase -i, and delete its line")
+        counts = Counter()
+        for row in git("diff-tree", "-r", "--no-commit-id", "--no-renames", "--numstat", "-z", commit).split("\0"):
+            if row:
+                more, less, path = row.split("\t", 2)
+                if more == "-":
+                    raise Fail(name, f"{path} is a binary file", "a patch set holds text only")
+                counts[path] = int(more) + int(less)
+        check_message(name, subject, body)
+        top = max(edited or new, key=lambda p: counts[p])
+        found.append(Change(commit, Patch(subject, body, list(new), diff, parse_diff(name, diff) if diff else []), new,
+                            top.rpartition("/")[0]))
+        added.update({p: name for p in new})
+    return found
+
+
+def _message(commit):
+    text = git("show", "-s", "--format=%s%x00%b", commit)
+    subject, _, body = text.partition("\0")
+    lines = [line.rstrip() for line in body.split("\n")]
+    signed = [line for line in lines if re.match("Signed-off-by:", line, re.I)]
+    if signed:
+        say(f"NOTE: commit {commit[:12]} ({subject}): its {signed[0]!r} is left out; a person signs when sending")
+        lines = [line for line in lines if line not in signed]
+    return subject, "\n".join(lines).strip("\n")
+
+
+def match_paths(changes, known):
+    """Gives each Change the .patch it came from; KNOWN is {listed path: old Patch}."""
+    taken = {}
+
+    def take(wanted):
+        for c in changes:
+            if not c.path:
+                free = [p for p in wanted(c) if p in known and p not in taken]
+                if free:
+                    c.path = free[0]
+                    taken[free[0]] = c
+    notes = {c.commit: chain.noted(c.commit) for c in changes}
+    take(lambda c: [p for p in notes[c.commit] if p in known and known[p].subject == c.patch.subject])
+    take(lambda c: [p for p in known if known[p].subject == c.patch.subject])
+    take(lambda c: notes[c.commit])
+
+
+def name_new(changes, topics, known_topic):
+    """Topic for each Change; a file name for each that has none."""
+    used = {c.path for c in changes}
+    for c in changes:
+        subject = c.patch.subject
+        fits = [(len(p), t.name) for t in topics for p in t.prefixes if subject.startswith(p)]
+        best = {name for length, name in fits if length == max(fits)[0]}
+        if len(best) == 1:
+            c.topic = best.pop()
+        elif c.path in known_topic:
+            c.topic = known_topic[c.path]
+        else:
+            raise Fail(f"commit {c.commit[:12]} ({subject})", "its subject starts with the prefix of "
+                       + ("no topic" if not best else f"several topics: {', '.join(sorted(best))}"),
+                       "reword it to start with one of: " + "; ".join(f"{t.name}: {' '.join(t.prefixes)}" for t in topics)
+                       + "  (or add the prefix to series/topics)")
+        if not c.path:
+            rest = subject[max(fits)[0]:] if fits else subject.rpartition(": ")[2]
+            slug = re.sub(r"[^a-z0-9]+", "-", rest.lower()).strip("-")
+            slug = (slug[:50].rpartition("-")[0] if len(slug) > 50 and "-" in slug[:50] else slug[:50]) or "patch"
+            stem, n = f"{c.folder}/{slug}".lstrip("/"), 1
+            path = f"{stem}.patch"
+            while path in used or (ROOT / path).exists() or (ROOT / variant(path, base_name())).exists():
+                n += 1
+                path = f"{stem}-{n}.patch"
+            c.path = path
+            used.add(path)
+
+
+def order_text(topic, paths):
+    """An order file for PATHS; what people wrote above or beside a line that stays, stays."""
+    file = ROOT / order_path(topic)
+    if not file.is_file():
+        if not paths:
+            return None
+        return "# SPDX-License-Identifier: GPL-2.0\n" + f"# The patches of topic {topic}, in their order.\n\n" + "".join(f"{p}\n" for p in paths)
+    head, above, lines, kept = [], [], {}, read_text(file).split("\n")
+    if kept and not kept[-1]:
+        kept.pop()
+    for line in kept:
+        path = line.partition("#")[0].strip()
+        if path:
+            lines[path] = above + [line]
+            above = []
+        else:
+            above.append(line)
+            if not lines and not line.strip():
+                head, above = head + above, []
+    if not lines:
+        head, above = head + above, []
+    first = next(iter(lines), None)
+    while first and lines[first][0].startswith("# SPDX"):
+        head.append(lines[first].pop(0))
+    out = head + [line for p in paths for line in lines.get(p, [p])] + above
+    return "".join(f"{line}\n" for line in out)

@@ -1,0 +1,604 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154
+# The checks of tree, refresh, series, apply and src. Each runs in a copy of the repository. Sourced.
+
+t_tree_is_what_plain_git_made() { is "$(tree_of set)" "$full_tree"; }
+
+t_tree_hash_depends_on_the_input_alone() {
+	local first
+	first=$(git -C build/git rev-parse set)
+	rm -rf build
+	is "$(TZ=Asia/Tokyo GIT_AUTHOR_NAME=x series/bin/commits)" "$first"
+}
+
+t_refresh_without_a_change_writes_nothing() {
+	local before
+	before=$(find . -path ./build -prune -o -type f -printf '%p %T@ %s\n' | sort)
+	series/bin/refresh
+	is "$(find . -path ./build -prune -o -type f -printf '%p %T@ %s\n' | sort)" "$before"
+	is "$(status)" ""
+}
+
+t_refresh_edit_by_amend() {
+	edit net/ipv6/ip6mr.c 40 amended
+	git -C build/tree commit -q -a --amend --no-edit
+	series/bin/refresh
+	is "$(status)" " M net/ipv6/rcu.patch;"
+	says net/ipv6/rcu.patch "+amended"
+	inverse
+}
+
+t_refresh_edit_by_rebase() {
+	rebase '/Use it/s/^pick/edit/'
+	edit virt/kvm/eventfd.c 26 deeper
+	git -C build/tree commit -q -a --amend -m "KVM: irqfd: Use it well" -m "Another reason."
+	git -C build/tree rebase -q --continue
+	series/bin/refresh
+	is "$(status)" " M virt/kvm/use-it.patch;"
+	says virt/kvm/use-it.patch "Subject: KVM: irqfd: Use it well" "+deeper" "Another reason."
+	inverse
+}
+
+t_refresh_new_commit() {
+	edit net/ipv4/ipmr.c 50 "more"
+	git -C build/tree commit -q -a -m "ipmr: Do More, and better!" -m "Because."
+	series/bin/refresh
+	is "$(status)" "?? net/ipv4/do-more-and-better.patch; M series/6.12/ipmr-rcu.order;"
+	is "$(tail -n 1 series/6.12/ipmr-rcu.order)" net/ipv4/do-more-and-better.patch
+	inverse
+}
+
+t_refresh_new_commit_goes_where_most_lines_change() {
+	edit virt/kvm/eventfd.c 80 "one"
+	edit fs/eventfd.c 50 "one"
+	edit fs/eventfd.c 52 "two"
+	rebase '/Drop the old/a break'
+	git -C build/tree commit -q -a -m "KVM: irqfd: Touch both"
+	git -C build/tree rebase -q --continue
+	series/bin/refresh
+	is "$(status)" "?? fs/touch-both.patch; M series/6.12/kvm-irqfd.order;"
+	inverse
+}
+
+t_refresh_reorder() {
+	rebase '/Add a test/{h;d};/Drop the old/G'
+	series/bin/refresh
+	is "$(status)" " M series/6.12/kvm-irqfd.order;"
+	is "$(tr '\n' ';' < series/6.12/kvm-irqfd.order)" "# SPDX-License-Identifier: GPL-2.0;;fs/locked.patch;# about use-it;virt/kvm/use-it.patch;virt/kvm/drop-old.patch # beside;tools/testing/t.patch;# the end;"
+	inverse
+}
+
+t_refresh_dropped_commit() {
+	rebase '/Add a test/d'
+	series/bin/refresh
+	is "$(status)" " M series/6.12/kvm-irqfd.order; D tools/testing/t.c; D tools/testing/t.patch;"
+	says series/6.12/kvm-irqfd.order "# about use-it" "drop-old.patch # beside" "# the end"
+	inverse
+}
+
+t_refresh_renamed_subject_keeps_its_file() {
+	git -C build/tree commit -q --amend -m "ip6mr: Quite another subject" -m "Why."
+	series/bin/refresh
+	is "$(status)" " M net/ipv6/rcu.patch;"
+	says net/ipv6/rcu.patch "Subject: ip6mr: Quite another subject"
+	inverse
+}
+
+t_refresh_squash_keeps_the_first_file() {
+	rebase '/Drop the old/s/^pick/fixup/;/Add a test/{h;d};/Drop the old/G'
+	series/bin/refresh
+	is "$(status)" " M series/6.12/kvm-irqfd.order; D virt/kvm/drop-old.patch; M virt/kvm/use-it.patch;"
+	inverse
+}
+
+t_refresh_finds_the_file_by_subject_without_a_note() {
+	git --git-dir=build/git update-ref -d refs/notes/patch
+	edit net/ipv6/ip6mr.c 41 amended
+	git -C build/tree commit -q -a --amend --no-edit
+	series/bin/refresh
+	is "$(status)" " M net/ipv6/rcu.patch;"
+	inverse
+}
+
+t_refresh_new_file_by_a_new_commit() {
+	mkdir -p build/tree/tools/testing/net
+	lines net 7 > build/tree/tools/testing/net/n.c
+	git -C build/tree add -A
+	git -C build/tree commit -q -m "selftests: net: Add n"
+	series/bin/refresh
+	is "$(status)" " M series/6.12/ipmr-rcu.order;?? tools/testing/net/add-n.patch;?? tools/testing/net/n.c;"
+	is "$(grep -c '^Adds: tools/testing/net/n.c$' tools/testing/net/add-n.patch)" 1
+	cmp tools/testing/net/n.c build/tree/tools/testing/net/n.c
+	inverse
+}
+
+t_refresh_executable_and_link_and_empty_files() {
+	printf '#!/bin/sh\n' > build/tree/tools/testing/x.sh
+	chmod 755 build/tree/tools/testing/x.sh
+	ln -s x.sh build/tree/tools/testing/l.sh
+	: > build/tree/tools/testing/empty
+	git -C build/tree add -A
+	git -C build/tree commit -q -m "selftests: net: Add scripts"
+	series/bin/refresh
+	[[ -x tools/testing/x.sh && -L tools/testing/l.sh && -f tools/testing/empty && ! -x tools/testing/empty ]]
+	inverse
+	chmod 644 build/tree/tools/testing/x.sh
+	git -C build/tree commit -q -a --amend --no-edit
+	series/bin/refresh
+	[[ ! -x tools/testing/x.sh ]]
+	inverse
+}
+
+t_refresh_new_file_edited_by_its_own_commit() {
+	rebase '/Add a test/s/^pick/edit/'
+	echo more >> build/tree/tools/testing/t.c
+	git -C build/tree commit -q -a --amend --no-edit
+	git -C build/tree rebase -q --continue
+	series/bin/refresh
+	is "$(status)" " M tools/testing/t.c;"
+	inverse
+}
+
+t_refresh_deleted_new_file() {
+	git -C build/tree rm -q tools/testing/run.sh
+	git -C build/tree commit -q --amend --no-edit
+	series/bin/refresh
+	is "$(status)" " M net/ipv6/rcu.patch; D tools/testing/run.sh;"
+	inverse
+}
+
+t_refresh_deleting_a_file_of_the_base_and_its_mode() {
+	git -C build/tree rm -q net/ipv4/ipmr.c
+	chmod 644 build/tree/scripts/tool
+	chmod 755 build/tree/fs/eventfd.c
+	git -C build/tree commit -q -a -m "ipmr: Remove it"
+	series/bin/refresh
+	says net/ipv4/remove-it.patch "deleted file mode 100644" "old mode 100755" "new mode 100755"
+	inverse
+}
+
+t_refresh_content_that_looks_like_a_patch() {
+	printf '%s\n' '--- a/x' '+++ b/x' '@@ -1 +1 @@' 'diff --git a/x b/x' '---' 'index 1..2' '-- ' >> build/tree/net/ipv4/ipmr.c
+	printf 'no newline at the end' >> build/tree/net/ipv6/ip6mr.c
+	printf 'carriage\r\nreturn\t \r\n\f\xff\xfe latin\n' >> build/tree/Documentation/with\ space.rst
+	git -C build/tree commit -q -a -m "ipmr: Look like a patch" -m "A changelog with ünicode.
+
+  --- indented
+and	a tab"
+	series/bin/refresh
+	inverse
+	series/bin/series > /dev/null
+	git clone -q "$W/linux" "$PWD-am"
+	"${G[@]}" -C "$PWD-am" am -q --keep-cr --empty=drop "$PWD"/out/6.12/*/*.patch
+	is "$(git -C "$PWD-am" rev-parse 'HEAD^{tree}')" "$(tree_of set)"
+}
+
+t_refresh_refuses_an_edit_of_an_added_file() {
+	echo more >> build/tree/tools/testing/t.c
+	git -C build/tree commit -q -a -m "selftests: net: Edit t"
+	fails series/bin/refresh
+	says "$(said)" "tools/testing/t.c" "Add a test" squash
+	is "$(status)" ""
+}
+
+t_refresh_refuses_what_cannot_be_a_patch() {
+	local start
+	start=$(git -C build/tree rev-parse set)
+	try() { # try TEXT: must be refused with TEXT, the repository untouched
+		fails series/bin/refresh
+		says "$(said)" "$@"
+		is "$(status)" ""
+		git -C build/tree reset -q --hard "$start"
+	}
+	printf 'a\0b' > build/tree/fs/bin
+	git -C build/tree add -A
+	git -C build/tree commit -q -m "eventfd: Binary"
+	try binary
+	git -C build/tree commit -q --allow-empty -m "ipmr: Nothing"
+	try "changes nothing" drop
+	git -C build/tree switch -q -c side HEAD~1
+	git -C build/tree commit -q --allow-empty -m side
+	git -C build/tree switch -q set
+	git -C build/tree merge -q --no-edit side
+	try "is a merge"
+	edit fs/eventfd.c 50 x
+	git -C build/tree commit -q -a -m "bpf: No topic of ours"
+	try "no topic" "reword"
+	edit fs/eventfd.c 50 x
+	git -C build/tree commit -q -a -m "ipmr: Break git am" -m "text" -m "---" -m "more text"
+	try "git am ends a changelog"
+	mkdir build/tree/series
+	echo > build/tree/series/x
+	git -C build/tree add -A
+	git -C build/tree commit -q -m "ipmr: In the way"
+	try "means something else"
+	edit fs/eventfd.c 50 x
+	try "not committed"
+	echo > build/tree/new.c
+	fails series/bin/refresh
+	says "$(said)" "new.c"
+	rm build/tree/new.c
+	git -C build/tree switch -q --detach
+	try "not on its branch"
+}
+
+t_refresh_refuses_topics_that_need_each_other() {
+	sed -i '10s/.*/again/' build/tree/fs/eventfd.c
+	git -C build/tree commit -q -a -m "ipmr: Build on the other topic"
+	fails series/bin/refresh
+	says "$(said)" "topic ipmr-rcu alone" "nothing was written"
+	is "$(status)" ""
+}
+
+t_refresh_leaves_sign_offs_out_aloud() {
+	edit net/ipv6/ip6mr.c 42 x
+	git -C build/tree commit -q -a --amend --no-edit -s
+	series/bin/refresh 2> "$W/signoff.said"
+	says "$W/signoff.said" "Signed-off-by: Tester" "left out"
+	if grep -ri "signed-off" net; then return 1; fi
+	inverse
+}
+
+t_refresh_refuses_to_overwrite_hand_edits() {
+	edit net/ipv6/ip6mr.c 40 amended
+	git -C build/tree commit -q -a --amend --no-edit
+	sed -i 's/The reason/By hand: the reason/' net/ipv6/rcu.patch
+	fails series/bin/refresh
+	says "$(said)" "net/ipv6/rcu.patch" "changed in the repository"
+	is "$(status)" " M net/ipv6/rcu.patch;"
+	says net/ipv6/rcu.patch "By hand"
+	git checkout -q net/ipv6/rcu.patch
+	echo other > tools/testing/t.c      # not in the way: this commit did not change
+	fails series/bin/refresh
+	says "$(said)" "tools/testing/t.c"
+	git checkout -q tools/testing/t.c
+	series/bin/refresh
+	series/bin/tree
+	sed -i 's/The reason/By hand: the reason/' net/ipv6/rcu.patch
+	series/bin/tree                     # made from the hand's edit: now it is known
+	edit net/ipv6/ip6mr.c 41 amended
+	git -C build/tree commit -q -a --amend --no-edit
+	series/bin/refresh
+	says net/ipv6/rcu.patch "By hand"
+	inverse
+}
+
+t_refresh_refuses_to_remove_hand_edits_and_foreign_files() {
+	rebase '/Add a test/d'
+	echo by hand >> tools/testing/t.c
+	fails series/bin/refresh
+	says "$(said)" "tools/testing/t.c"
+	says tools/testing/t.c "by hand"
+	git checkout -q tools/testing/t.c
+	lines mine 3 > build/tree/tools/testing/m.c
+	git -C build/tree add -A
+	git -C build/tree commit -q -m "selftests: net: Add m"
+	echo foreign > tools/testing/m.c
+	fails series/bin/refresh
+	says "$(said)" "tools/testing/m.c"
+	is "$(cat tools/testing/m.c)" foreign
+}
+
+t_refresh_cut_off_anywhere_leaves_all_or_nothing() {
+	local n=0 old new got cut=0
+	files() { git ls-files -co --exclude-standard -z | sort -zu | xargs -0 sha256sum 2> /dev/null || true; }
+	rebase '/Add a test/d'
+	edit net/ipv6/ip6mr.c 40 amended
+	git -C build/tree commit -q -a --amend --no-edit
+	cp -r . "$PWD-done"
+	old=$(files)
+	new=$(cd "$PWD-done" && series/bin/refresh && files)
+	[[ $old != "$new" ]]
+	mkdir "$PWD-bin"
+	# a git that kills its caller at its Nth call
+	printf '#!/bin/bash\necho >> "$COUNT"; [[ $(wc -l < "$COUNT") != "$N" ]] || kill -9 $PPID\nexec %s "$@"\n' "$(command -v git)" > "$PWD-bin/git"
+	chmod 755 "$PWD-bin/git"
+	export COUNT=$PWD-count
+	while :; do
+		n=$((n + 11))
+		rm -f "$COUNT"
+		if N=$n PATH="$PWD-bin:$PATH" series/bin/refresh; then break; fi
+		cut=$((cut + 1))
+		if [[ -d build/refresh-pending ]]; then series/bin/refresh; fi
+		got=$(files)
+		[[ $got == "$old" || $got == "$new" ]]
+		if [[ $got == "$new" ]]; then break; fi
+	done
+	(( cut > 3 ))
+	series/bin/refresh
+	is "$(files)" "$new"
+	# after the decision: the next run finishes, whatever it is
+	rm -rf build/refresh-*
+	git checkout -q .
+	series/bin/tree
+	edit net/ipv4/ipmr.c 41 amended
+	git -C build/tree commit -q -a --amend --no-edit
+	printf '#!/bin/bash\n[[ "$*" != *update-ref\\ --stdin* ]] || kill -9 $PPID\nexec %s "$@"\n' "$(command -v git)" > "$PWD-bin/git"
+	if PATH="$PWD-bin:$PATH" series/bin/refresh; then return 1; fi
+	[[ -d build/refresh-pending ]]
+	series/bin/tree 2> "$PWD-said"
+	says "$PWD-said" "finishing a refresh"
+	[[ ! -d build/refresh-pending ]]
+	is "$(status)" " M net/ipv6/rcu.patch;"
+	inverse
+}
+
+t_refresh_on_another_base_leaves_line_numbers() {
+	export LINUX=$W/linux-shifted
+	series/bin/tree 2> "$PWD-said"
+	says "$PWD-said" "virt/kvm/use-it.patch: hunk 1 of 1 in virt/kvm/eventfd.c applies at line 20, offset 3"
+	series/bin/refresh
+	is "$(status)" ""
+	# lines that the contributor moved move in the later patch, by as much
+	rebase '/Use it/s/^pick/edit/'
+	sed -i '23a two\nlines' build/tree/virt/kvm/eventfd.c
+	git -C build/tree commit -q -a --amend --no-edit
+	git -C build/tree rebase -q --continue
+	series/bin/refresh
+	is "$(git diff -U0 virt/kvm/drop-old.patch | grep -c '^[-+]@@')" 2
+	says virt/kvm/drop-old.patch "@@ -59,7 +59,7 @@"
+	LINUX=$W/linux inverse
+}
+
+t_refresh_renumber_puts_line_numbers_right() {
+	LINUX=$W/linux-shifted series/bin/tree
+	series/bin/refresh --renumber
+	is "$(status)" " M virt/kvm/drop-old.patch; M virt/kvm/use-it.patch;"
+	LINUX=$W/linux-shifted series/bin/tree 2> "$PWD-said"
+	if grep offset "$PWD-said"; then return 1; fi
+}
+
+t_refresh_after_a_rebase_onto_another_base() {
+	local new
+	new=$(LINUX=$W/linux-shifted series/bin/base)
+	git -C build/tree rebase -q --onto "$new" set/6.12/base set
+	series/bin/refresh
+	is "$(status)" ""
+	LINUX=$W/linux-shifted inverse
+}
+
+t_refresh_gives_a_base_its_own_variant_of_a_shared_patch() {
+	mkdir series/7.3
+	cp series/6.12/* series/7.3/
+	BASE=7.3 series/bin/tree
+	edit net/ipv6/ip6mr.c 40 amended
+	git -C build/tree commit -q -a --amend --no-edit
+	fails env BASE=6.12 series/bin/refresh
+	says "$(said)" "BASE=7.3"
+	cp net/ipv6/rcu.patch "$PWD-before"
+	series/bin/refresh
+	cmp net/ipv6/rcu.patch "$PWD-before"
+	says net/ipv6/rcu@7.3.patch "+amended"
+	is "$(git --git-dir=build/git rev-parse "$(BASE=7.3 series/bin/commits)^{tree}")" "$(tree_of set)"
+	is "$(git --git-dir=build/git rev-parse "$(series/bin/commits)^{tree}")" "$full_tree"
+}
+
+t_tree_refuses_to_lose_work() {
+	edit net/ipv6/ip6mr.c 40 amended
+	fails series/bin/tree
+	says "$(said)" "uncommitted" "make refresh"
+	fails series/bin/tree --check
+	is "$(sed -n 40p build/tree/net/ipv6/ip6mr.c)" amended
+	git -C build/tree commit -q -a --amend --no-edit
+	for other in "$W/linux" "$W/linux-shifted"; do
+		LINUX=$other fails series/bin/tree
+		says "$(said)" "not written"
+	done
+	rm -rf build/tree                   # even then: the commit is on the branch
+	fails series/bin/tree
+	says "$(said)" "not written"
+	git --git-dir=build/git worktree prune
+	git --git-dir=build/git worktree add -q build/tree set
+	series/bin/refresh
+	says net/ipv6/rcu.patch "+amended"
+	series/bin/tree --check
+	series/bin/tree
+	git -C build/tree switch -q --detach
+	fails series/bin/tree
+	git -C build/tree switch -q set
+	GIT_SEQUENCE_EDITOR="sed -i '1i break'" git -C build/tree rebase -i HEAD~1
+	fails series/bin/tree
+	says "$(said)" rebase
+}
+
+t_tree_finishes_an_interrupted_checkout_and_keeps_edits() {
+	local real
+	real=$(command -v git)
+	mkdir "$PWD-bin"
+	# a git that is cut off in the middle of a checkout: some files done, no index, no HEAD
+	printf '#!/bin/bash\nif [[ "$*" == *" checkout "* ]]; then cp "%s/tools/testing/t.c" build/tree/tools/testing/; cp "%s/virt/kvm/eventfd.c" build/tree/virt/kvm/; kill -9 $PPID; exit 1; fi\nexec %s "$@"\n' \
+		"$W/scratch" "$W/linux-shifted" "$real" > "$PWD-bin/git"
+	chmod 755 "$PWD-bin/git"
+	cp -r . "$PWD-2"
+	if LINUX=$W/linux-shifted PATH="$PWD-bin:$PATH" series/bin/tree; then return 1; fi
+	sed -i 's/.*/mine/' build/tree/virt/kvm/eventfd.c
+	fails series/bin/tree
+	says "$(said)" "virt/kvm/eventfd.c" "interrupted"
+	says build/tree/virt/kvm/eventfd.c mine
+	git -C build/tree checkout -q -- virt/kvm/eventfd.c
+	series/bin/tree
+	is "$(git -C build/tree status --porcelain)" ""
+	is "$(tree_of set)" "$full_tree"
+}
+
+t_tree_names_a_failing_hunk_and_the_way_out() {
+	git clone -q "$W/linux" "$PWD-linux"
+	sed -i '59s/.*/moved on/' "$PWD-linux/virt/kvm/eventfd.c"
+	"${G[@]}" -C "$PWD-linux" commit -q -a -m "Linux 6.12.3"
+	export LINUX=$PWD-linux
+	fails series/bin/tree
+	says "$(said)" "virt/kvm/drop-old.patch" "hunk 1 of 1 in virt/kvm/eventfd.c" "+dropped" "-irqfd line 60" "--reject"
+	is "$(tree_of set)" "$full_tree"
+	fails series/bin/tree --reject
+	says "$(said)" "stopped before virt/kvm/drop-old.patch" "git commit -F" "ARGS=--continue"
+	[[ -f build/tree/virt/kvm/eventfd.c.rej && ! -e build/tree/virt/kvm/old.h ]]
+	fails series/bin/refresh
+	says "$(said)" "not complete"
+	edit virt/kvm/eventfd.c 60 dropped
+	rm build/tree/virt/kvm/eventfd.c.rej
+	fails series/bin/tree --continue
+	git -C build/tree commit -q -a -F ../git/patch-set-message
+	series/bin/tree --continue
+	fails series/bin/tree
+	series/bin/refresh
+	is "$(status)" " M virt/kvm/drop-old.patch;"
+	inverse
+}
+
+t_commits_refuses_fuzz_and_bad_patches() {
+	bad() { # bad SED FILE TEXT...
+		sed -i "$1" "$2"
+		fails series/bin/commits
+		says "$(said)" "$2" "${@:3}"
+		git checkout -q .
+	}
+	bad 's/^ irqfd line 19$/ irqfd line nineteen/' virt/kvm/use-it.patch "hunk 1 of 1 in virt/kvm/eventfd.c does not apply"
+	bad 's/^ irqfd line 17$/ irqfd line seventeen/' virt/kvm/use-it.patch "does not apply"
+	bad '/^ irqfd line 1[789]$/d; s/@@ -17,7 +17,7 @@/@@ -20,4 +20,4 @@/' virt/kvm/use-it.patch "0 lines of context"
+	bad 's/@@ -17,7/@@ -17,8/' virt/kvm/use-it.patch "number of lines"
+	bad 's/^---$/Adds: fs\/eventfd.c\n---/' virt/kvm/use-it.patch "adds fs/eventfd.c" "already"
+	bad 's/^Adds: .*/Adds: tools\/testing\/gone.c/' tools/testing/t.patch "tools/testing/gone.c" "not in the repository"
+	bad 's/^Adds: .*/Adds: ..\/..\/etc\/passwd/' tools/testing/t.patch "bad path"
+	bad 's/^The reason/Signed-off-by: x\n\nThe reason/' virt/kvm/use-it.patch "a person signs"
+	bad 's/^Subject/Title/' virt/kvm/use-it.patch "Subject"
+	bad '/^---$/,$d' virt/kvm/use-it.patch "---"
+	bad '/^---$/,$ { /^---$/!d }' virt/kvm/use-it.patch "changes nothing"
+	bad '2a net/ipv4/gone.patch' series/6.12/ipmr-rcu.order ""
+	sed -i '1a net/ipv4/gone.patch' series/6.12/ipmr-rcu.order
+	fails series/bin/commits
+	says "$(said)" "net/ipv4/gone.patch" "not there"
+}
+
+t_commits_onto_takes_one_more_patch() {
+	local tip
+	mkdir testbed
+	sed -n '1,/^---$/p' virt/kvm/use-it.patch > testbed/broken.patch
+	printf 'diff --git a/fs/eventfd.c b/fs/eventfd.c\n--- a/fs/eventfd.c\n+++ b/fs/eventfd.c\n@@ -7,7 +7,7 @@\n' >> testbed/broken.patch
+	printf ' eventfd line %s\n' 7 8 9 >> testbed/broken.patch
+	printf -- '-locked removal\n+broken\n eventfd line 11\n eventfd line 12\n eventfd line 13\n' >> testbed/broken.patch
+	tip=$(series/bin/commits --onto set testbed/broken.patch)
+	is "$(git --git-dir=build/git show "$tip:fs/eventfd.c" | sed -n 10p)" broken
+	is "$(git --git-dir=build/git rev-parse "$tip~1")" "$(git --git-dir=build/git rev-parse set)"
+}
+
+t_series_is_what_git_am_takes() {
+	local topic
+	series/bin/series > /dev/null
+	git config user.name "A Person"
+	git config user.email person@localhost
+	for topic in kvm-irqfd ipmr-rcu; do
+		git clone -q "$W/linux" "$PWD-$topic"
+		"${G[@]}" -C "$PWD-$topic" am -q --empty=drop "$PWD/out/6.12/$topic"/*.patch
+		is "$(git -C "$PWD-$topic" rev-parse 'HEAD^{tree}')" "$(tree_of "set/6.12/$topic")"
+	done
+	"${G[@]}" -C "$PWD-kvm-irqfd" am -q --empty=drop "$PWD"/out/6.12/ipmr-rcu/*.patch
+	is "$(git -C "$PWD-kvm-irqfd" rev-parse 'HEAD^{tree}')" "$full_tree"
+	is "$(cd out/6.12/kvm-irqfd && echo ./*)" "./0000-cover-letter.patch ./0001-eventfd-Add-a-locked-removal.patch ./0002-KVM-irqfd-Use-it.patch ./0003-KVM-selftests-Add-a-test.patch ./0004-KVM-irqfd-Drop-the-old.patch"
+	says out/6.12/kvm-irqfd/0000-cover-letter.patch "Subject: [PATCH 0/4] KVM: irqfd: A cover" "The whole story." "4 files changed" \
+		"base-commit: $(git -C "$W/linux" rev-parse HEAD)" "base: Linux 6.12.1" "KVM: selftests: Add a test" "From: linux patch set <patch-set@localhost>"
+	if grep -r '\*\*\*\|Signed-off-by' out; then return 1; fi
+	echo stale > out/6.12/kvm-irqfd/0005-stale.patch
+	series/bin/series --topic kvm-irqfd --prefix "PATCH v2" > /dev/null
+	[[ ! -e out/6.12/kvm-irqfd/0005-stale.patch ]]
+	says out/6.12/kvm-irqfd/0002-KVM-irqfd-Use-it.patch "From: A Person <person@localhost>" "Subject: [PATCH v2 2/4]"
+	says out/6.12/kvm-irqfd/0000-cover-letter.patch "From: A Person <person@localhost>"
+	cp -r out "$PWD-out"
+	rm series/kvm-irqfd.cover
+	fails series/bin/series
+	says "$(said)" "series/kvm-irqfd.cover"
+	diff -r out "$PWD-out"
+}
+
+t_apply_makes_a_branch() {
+	git clone -q "$W/linux-shifted" "$PWD-linux"
+	export LINUX=$PWD-linux
+	git -C "$LINUX" config user.name Me
+	git -C "$LINUX" config user.email me@localhost
+	series/bin/apply 2> "$PWD-said"
+	says "$PWD-said" "6 patches on the new branch patch-set-6.12" "offset 3"
+	is "$(git -C "$LINUX" symbolic-ref --short HEAD)" patch-set-6.12
+	is "$(git -C "$LINUX" rev-parse 'HEAD^{tree}')" "$(git --git-dir=build/git rev-parse "$(series/bin/commits)^{tree}")"
+	is "$(git -C "$LINUX" status --porcelain)" ""
+	git -C "$LINUX" switch -q master
+	fails series/bin/apply
+	says "$(said)" "has a branch patch-set-6.12"
+	TOPIC=ipmr-rcu series/bin/apply
+	is "$(git -C "$LINUX" rev-parse 'HEAD^{tree}')" "$(tree_of set/6.12/ipmr-rcu)"
+	fails series/bin/apply --topic nonsense
+}
+
+t_apply_leaves_the_tree_alone_when_it_refuses() {
+	local before
+	git clone -q "$W/linux" "$PWD-linux"
+	export LINUX=$PWD-linux
+	git -C "$LINUX" config user.name Me
+	git -C "$LINUX" config user.email me@localhost
+	state() { git -C "$LINUX" rev-parse HEAD; git -C "$LINUX" symbolic-ref HEAD; git -C "$LINUX" branch; git -C "$LINUX" status --porcelain; }
+	refuses() { # refuses TEXT...
+		before=$(state)
+		fails series/bin/apply
+		says "$(said)" "$@"
+		is "$(state)" "$before"
+	}
+	echo dirty >> "$LINUX/Makefile"
+	refuses "uncommitted changes"
+	git -C "$LINUX" checkout -q .
+	echo mine > "$LINUX/tools/testing/t.c"
+	refuses "tools/testing/t.c" "in the way"
+	rm "$LINUX/tools/testing/t.c"
+	mkdir "$LINUX/.git/rebase-merge"
+	refuses rebase
+	rmdir "$LINUX/.git/rebase-merge"
+	printf '#!/bin/sh\n! grep -q "Add a test" "$1"\n' > "$LINUX/.git/hooks/applypatch-msg"
+	chmod 755 "$LINUX/.git/hooks/applypatch-msg"
+	refuses "git am" "is back on master"
+	rm "$LINUX/.git/hooks/applypatch-msg"
+	sed -i '59s/.*/moved on/' "$LINUX/virt/kvm/eventfd.c"
+	git -C "$LINUX" commit -q -a -m "moved on"
+	refuses "virt/kvm/drop-old.patch" "hunk 1"
+	unset LINUX
+	fails series/bin/apply
+	says "$(said)" "LINUX"
+	mkdir "$PWD-plain"
+	( cd "$PWD-plain"; linux_files 1 )
+	LINUX=$PWD-plain fails series/bin/apply
+	says "$(said)" "not a git tree"
+}
+
+t_src_touches_only_what_differs() {
+	local before
+	is "$(series/bin/src set/6.12/base)" "$(git -C "$W/linux" rev-parse HEAD)"
+	before=$(stat -c %Y.%i build/src/Kconfig build/src/net/ipv4/ipmr.c build/src/fs/eventfd.c)
+	series/bin/src set/6.12/kvm-irqfd
+	is "$(git -C build/src rev-parse 'HEAD^{tree}')" "$(tree_of set/6.12/kvm-irqfd)"
+	is "$(stat -c %Y.%i build/src/Kconfig build/src/net/ipv4/ipmr.c)" "$(head -n 2 <<< "$before")"
+	echo > build/src/built.o
+	echo x >> build/src/Makefile
+	fails series/bin/src set
+	says "$(said)" "Makefile" "reset --hard"
+	git -C build/src reset -q --hard
+	series/bin/src set
+	is "$(git -C build/src rev-parse 'HEAD^{tree}')" "$full_tree"
+	fails series/bin/src nonsense
+	series/bin/tree       # both worktrees side by side
+}
+
+t_two_runs_at_once_wait_for_each_other() {
+	( flock 9; sleep 1.5; echo released > "$PWD-released" ) 9> build/series.lock &
+	sleep 0.3
+	series/bin/tree 2> "$PWD-said"
+	says "$PWD-said" "waiting for"
+	[[ -e $PWD-released ]]
+	for _ in 1 2 3; do series/bin/tree & series/bin/refresh & series/bin/series & done > /dev/null
+	for job in $(jobs -p); do wait "$job"; done
+	is "$(status)" ""
+	is "$(tree_of set)" "$full_tree"
+}
+
+t_every_program_has_help() {
+	local p
+	for p in series/bin/*; do
+		"$p" --help > "$PWD-help"
+		says "$PWD-help" usage: "$(basename "$p")"
+	done
+}
