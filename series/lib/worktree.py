@@ -17,8 +17,10 @@ def admin(folder):
     path = GITDIR / "worktrees" / os.path.basename(text.strip())
     if not text.startswith("gitdir: ") or not path.is_dir():
         raise Fail(str(folder.relative_to(ROOT)), "is not a worktree of build/git", "move it away, and run again")
-    if text.strip() != f"gitdir: {path}":   # the whole repository was moved or copied
-        git("worktree", "repair", *(str(w) for w in (BUILD / "tree", BUILD / "src") if (w / ".git").is_file()))
+    if text.strip() != f"gitdir: {path}":
+        # the whole repository was moved or copied; git worktree repair would mend a copy's original
+        (path / "gitdir").write_text(f"{link}\n")
+        link.write_text(f"gitdir: {path}\n")
     return path
 
 

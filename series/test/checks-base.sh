@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2016,SC2154,SC2164
 # The checks of base and applies: LINUX=DIR, and a pretended apt archive. Sourced.
 
 deb() { # deb VERSION FOLDER: a .deb in $PWD-archive whose tarball holds FOLDER
@@ -30,7 +30,8 @@ archive() { # a pretended apt whose archive is $PWD-archive
 	echo "apt-get $*" >> "$ARCHIVE/log"
 	[[ $1 == download ]] || exit 0
 	[[ ! -e $ARCHIVE/down ]] || { echo "E: no network" >&2; exit 100; }
-	cp "$ARCHIVE/linux-source-6.12_${*##*=}_all.deb" .
+	what=${*: -1}
+	cp "$ARCHIVE/linux-source-6.12_${what##*=}_all.deb" .
 	END
 	printf '#!/bin/sh\necho "D='"'%s'"'"\n' "$ARCHIVE/lists" > "$PWD-apt/apt-config"
 	mkdir -p "$ARCHIVE/lists"
@@ -62,10 +63,9 @@ t_base_linux_git_tree_is_not_touched() {
 t_base_linux_folder() {
 	local commit
 	mkdir "$PWD-linux"
-	( cd "$PWD-linux"; linux_files 1; printf 'crlf\r\n' > crlf.txt; echo '*.txt text eol=lf' > .gitattributes; : > empty; mkdir emptydir; lines built 3 > x.o )
+	( cd "$PWD-linux"; linux_files 1; : > empty; mkdir emptydir; lines built 3 > x.o )
 	commit=$(LINUX=$PWD-linux series/bin/base)
 	[[ ! -e $PWD-linux/.git ]]
-	is "$(git --git-dir=build/git show "$commit:crlf.txt" | od -c | head -n 1)" "$(od -c "$PWD-linux/crlf.txt" | head -n 1)"
 	is "$(git --git-dir=build/git ls-tree -r "$commit" | grep -c '120000.*scripts/link\|100755.*scripts/tool\|100644.*\.gitignore\|x\.o\|empty$')" 5
 	is "$(LINUX=$PWD-linux series/bin/base)" "$commit"
 	LINUX=$PWD-linux series/bin/tree
@@ -74,6 +74,10 @@ t_base_linux_folder() {
 	sed -i '30s/.*/changed/' "$PWD-linux/fs/eventfd.c"
 	commit=$(LINUX=$PWD-linux series/bin/base)
 	is "$(git --git-dir=build/git show "$commit:fs/eventfd.c" | sed -n 30p)" changed
+	printf 'crlf\r\n' > "$PWD-linux/crlf.txt"      # no attribute changes what is imported
+	echo '*.txt text eol=lf' > "$PWD-linux/.gitattributes"
+	commit=$(LINUX=$PWD-linux series/bin/base)
+	is "$(git --git-dir=build/git show "$commit:crlf.txt" | od -c)" "$(od -c "$PWD-linux/crlf.txt")"
 	touch "$PWD-linux/.config"
 	LINUX=$PWD-linux fails series/bin/base
 	says "$(said)" ".config" "mrproper"
@@ -184,7 +188,7 @@ t_base_package_import_cut_off() {
 		rm -f "$PWD-started"
 		# python leaves SIGINT ignored in a background job: start it with its default
 		env --default-signal=INT series/bin/base & pid=$!
-		until [[ -e $PWD-started ]]; do sleep 0.05; done
+		for _ in {1..200}; do [[ ! -e $PWD-started ]] || break; sleep 0.05; done
 		sleep 0.3
 		kill -s "$signal" "$pid"
 		if wait "$pid"; then return 1; fi

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2016,SC2154,SC2164
 # The checks of tree, refresh, series, apply and src. Each runs in a copy of the repository. Sourced.
 
 t_tree_is_what_plain_git_made() { is "$(tree_of set)" "$full_tree"; }
@@ -32,7 +32,7 @@ t_refresh_edit_by_rebase() {
 	rebase '/Use it/s/^pick/edit/'
 	edit virt/kvm/eventfd.c 26 deeper
 	git -C build/tree commit -q -a --amend -m "KVM: irqfd: Use it well" -m "Another reason."
-	git -C build/tree rebase -q --continue
+	git -C build/tree rebase --continue
 	series/bin/refresh
 	is "$(status)" " M virt/kvm/use-it.patch;"
 	says virt/kvm/use-it.patch "Subject: KVM: irqfd: Use it well" "+deeper" "Another reason."
@@ -49,12 +49,12 @@ t_refresh_new_commit() {
 }
 
 t_refresh_new_commit_goes_where_most_lines_change() {
+	rebase '/Drop the old/a break'
 	edit virt/kvm/eventfd.c 80 "one"
 	edit fs/eventfd.c 50 "one"
 	edit fs/eventfd.c 52 "two"
-	rebase '/Drop the old/a break'
 	git -C build/tree commit -q -a -m "KVM: irqfd: Touch both"
-	git -C build/tree rebase -q --continue
+	git -C build/tree rebase --continue
 	series/bin/refresh
 	is "$(status)" "?? fs/touch-both.patch; M series/6.12/kvm-irqfd.order;"
 	inverse
@@ -133,7 +133,7 @@ t_refresh_new_file_edited_by_its_own_commit() {
 	rebase '/Add a test/s/^pick/edit/'
 	echo more >> build/tree/tools/testing/t.c
 	git -C build/tree commit -q -a --amend --no-edit
-	git -C build/tree rebase -q --continue
+	git -C build/tree rebase --continue
 	series/bin/refresh
 	is "$(status)" " M tools/testing/t.c;"
 	inverse
@@ -197,7 +197,8 @@ t_refresh_refuses_what_cannot_be_a_patch() {
 	git -C build/tree commit -q --allow-empty -m "ipmr: Nothing"
 	try "changes nothing" drop
 	git -C build/tree switch -q -c side HEAD~1
-	git -C build/tree commit -q --allow-empty -m side
+	edit fs/eventfd.c 50 x
+	git -C build/tree commit -q -a -m "eventfd: Side"
 	git -C build/tree switch -q set
 	git -C build/tree merge -q --no-edit side
 	try "is a merge"
@@ -333,7 +334,7 @@ t_refresh_on_another_base_leaves_line_numbers() {
 	rebase '/Use it/s/^pick/edit/'
 	sed -i '23a two\nlines' build/tree/virt/kvm/eventfd.c
 	git -C build/tree commit -q -a --amend --no-edit
-	git -C build/tree rebase -q --continue
+	git -C build/tree rebase --continue
 	series/bin/refresh
 	is "$(git diff -U0 virt/kvm/drop-old.patch | grep -c '^[-+]@@')" 2
 	says virt/kvm/drop-old.patch "@@ -59,7 +59,7 @@"
@@ -463,7 +464,6 @@ t_commits_refuses_fuzz_and_bad_patches() {
 	bad 's/^Subject/Title/' virt/kvm/use-it.patch "Subject"
 	bad '/^---$/,$d' virt/kvm/use-it.patch "---"
 	bad '/^---$/,$ { /^---$/!d }' virt/kvm/use-it.patch "changes nothing"
-	bad '2a net/ipv4/gone.patch' series/6.12/ipmr-rcu.order ""
 	sed -i '1a net/ipv4/gone.patch' series/6.12/ipmr-rcu.order
 	fails series/bin/commits
 	says "$(said)" "net/ipv4/gone.patch" "not there"
@@ -473,9 +473,11 @@ t_commits_onto_takes_one_more_patch() {
 	local tip
 	mkdir testbed
 	sed -n '1,/^---$/p' virt/kvm/use-it.patch > testbed/broken.patch
-	printf 'diff --git a/fs/eventfd.c b/fs/eventfd.c\n--- a/fs/eventfd.c\n+++ b/fs/eventfd.c\n@@ -7,7 +7,7 @@\n' >> testbed/broken.patch
-	printf ' eventfd line %s\n' 7 8 9 >> testbed/broken.patch
-	printf -- '-locked removal\n+broken\n eventfd line 11\n eventfd line 12\n eventfd line 13\n' >> testbed/broken.patch
+	{
+		printf 'diff --git a/fs/eventfd.c b/fs/eventfd.c\n--- a/fs/eventfd.c\n+++ b/fs/eventfd.c\n@@ -7,7 +7,7 @@\n'
+		printf ' eventfd line %s\n' 7 8 9
+		printf -- '-locked removal\n+broken\n eventfd line 11\n eventfd line 12\n eventfd line 13\n'
+	} >> testbed/broken.patch
 	tip=$(series/bin/commits --onto set testbed/broken.patch)
 	is "$(git --git-dir=build/git show "$tip:fs/eventfd.c" | sed -n 10p)" broken
 	is "$(git --git-dir=build/git rev-parse "$tip~1")" "$(git --git-dir=build/git rev-parse set)"
@@ -494,7 +496,7 @@ t_series_is_what_git_am_takes() {
 	"${G[@]}" -C "$PWD-kvm-irqfd" am -q --empty=drop "$PWD"/out/6.12/ipmr-rcu/*.patch
 	is "$(git -C "$PWD-kvm-irqfd" rev-parse 'HEAD^{tree}')" "$full_tree"
 	is "$(cd out/6.12/kvm-irqfd && echo ./*)" "./0000-cover-letter.patch ./0001-eventfd-Add-a-locked-removal.patch ./0002-KVM-irqfd-Use-it.patch ./0003-KVM-selftests-Add-a-test.patch ./0004-KVM-irqfd-Drop-the-old.patch"
-	says out/6.12/kvm-irqfd/0000-cover-letter.patch "Subject: [PATCH 0/4] KVM: irqfd: A cover" "The whole story." "4 files changed" \
+	says out/6.12/kvm-irqfd/0000-cover-letter.patch "Subject: [PATCH 0/4] KVM: irqfd: A cover" "The whole story." "5 files changed" \
 		"base-commit: $(git -C "$W/linux" rev-parse HEAD)" "base: Linux 6.12.1" "KVM: selftests: Add a test" "From: linux patch set <patch-set@localhost>"
 	if grep -r '\*\*\*\|Signed-off-by' out; then return 1; fi
 	echo stale > out/6.12/kvm-irqfd/0005-stale.patch
@@ -517,13 +519,13 @@ t_apply_makes_a_branch() {
 	series/bin/apply 2> "$PWD-said"
 	says "$PWD-said" "6 patches on the new branch patch-set-6.12" "offset 3"
 	is "$(git -C "$LINUX" symbolic-ref --short HEAD)" patch-set-6.12
-	is "$(git -C "$LINUX" rev-parse 'HEAD^{tree}')" "$(git --git-dir=build/git rev-parse "$(series/bin/commits)^{tree}")"
+	is "$(git -C "$LINUX" rev-parse 'HEAD^{tree}')" "$(git --git-dir=build/git rev-parse "$(LINUX=$W/linux-shifted series/bin/commits)^{tree}")"
 	is "$(git -C "$LINUX" status --porcelain)" ""
 	git -C "$LINUX" switch -q master
 	fails series/bin/apply
 	says "$(said)" "has a branch patch-set-6.12"
 	TOPIC=ipmr-rcu series/bin/apply
-	is "$(git -C "$LINUX" rev-parse 'HEAD^{tree}')" "$(tree_of set/6.12/ipmr-rcu)"
+	is "$(git -C "$LINUX" diff --name-only master | tr '\n' ' ')" "net/ipv4/ipmr.c net/ipv6/ip6mr.c tools/testing/run.sh "
 	fails series/bin/apply --topic nonsense
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2094,SC2164
 # The made-up kernel tree, the made-up repository, and what the checks share. Sourced.
 
 G=(git -c user.name=Tester -c user.email=tester@localhost -c commit.gpgsign=false)

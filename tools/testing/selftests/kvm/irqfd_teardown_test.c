@@ -61,7 +61,7 @@
 #define VECTOR(gsi)		(0x40 + (gsi))
 
 /* Generous: a debug kernel under emulation takes seconds for some rounds. */
-#define TIMEOUT			600
+#define TIMEOUT			300
 #define WAIT_SECONDS		120
 
 /*
@@ -709,6 +709,7 @@ TEST_F_TIMEOUT(abi, counter_after_release, TIMEOUT)
 struct blocked {
 	pthread_t thread;
 	atomic_int tid;
+	atomic_bool done;
 	int fd;
 };
 
@@ -718,6 +719,7 @@ static void *blocked_writer(void *arg)
 
 	atomic_store(&b->tid, syscall(SYS_gettid));
 	eventfd_add(b->fd, 1);
+	atomic_store(&b->done, true);
 	return NULL;
 }
 
@@ -731,6 +733,7 @@ static void *blocked_poller(void *arg)
 	r = poll(&pfd, 1, -1);
 	TEST_ASSERT(r == 1 && pfd.revents == POLLOUT,
 		    "poll(): %d, revents: %#x", r, pfd.revents);
+	atomic_store(&b->done, true);
 	return NULL;
 }
 
@@ -756,9 +759,16 @@ static void block(struct blocked *b, int fd, void *(*fn)(void *))
 
 	b->fd = fd;
 	atomic_store(&b->tid, 0);
+	atomic_store(&b->done, false);
 	r = pthread_create(&b->thread, NULL, fn, b);
 	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
 	wait_until(thread_sleeps(atomic_load(&b->tid)));
+}
+
+static void unblocked(struct blocked *b)
+{
+	wait_until(atomic_load(&b->done));
+	pthread_join(b->thread, NULL);
 }
 
 /*
@@ -784,8 +794,8 @@ TEST_F_TIMEOUT(abi, room_wakes_writer_and_poller, TIMEOUT)
 			kvm_vm_free(vm);
 		else
 			irqfd_deassign(vm, fd, GSI_MSI);
-		pthread_join(writer.thread, NULL);
-		pthread_join(poller.thread, NULL);
+		unblocked(&writer);
+		unblocked(&poller);
 		TEST_ASSERT_EQ(eventfd_count(fd), 1L);
 		close_fd(fd);
 	}

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+# Sourced by the shell programs of the testbed: messages, progress and time.
+# shellcheck shell=bash
+
+prog=${0##*/}
+
+# die THING CAUSE WHAT-TO-DO: every error names all three.
+die() {
+	printf '%s: error: %s: %s\n' "$prog" "$1" "$2" >&2
+	[ $# -lt 3 ] || printf '%s: what to do: %s\n' "$prog" "$3" >&2
+	exit "${die_status:-2}"
+}
+
+note() { printf '%s: %s\n' "$prog" "$*" >&2; }
+
+# usage prints the program's own header comment: from line 3 to the first line
+# that is no comment.
+usage() {
+	sed -n '3,${/^#/!q;s/^# \{0,1\}//;p}' "$0"
+}
+
+# Value of an option that must have one.
+optarg() {
+	[ $# -ge 2 ] || die "$1" "needs a value" "see $prog --help"
+	printf '%s\n' "$2"
+}
+
+# need_space DIR MIB WHAT: stop before a long work that cannot end.
+need_space() {
+	local free
+	free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
+	[ "$free" -ge "$2" ] ||
+		die "$1" "$3 needs $2 MiB, $free MiB are free" \
+		    "free some space there or choose another folder"
+}
+
+# run_logged LABEL LOG COMMAND...: run the command with its output in the log. On a
+# terminal the line shows the time that goes by; in a log there is one line at
+# the end, so that it stays readable. The command stays in the foreground, where
+# a Ctrl-C reaches it; the clock is what runs beside it, and goes when we go.
+run_logged() {
+	local label=$1 log=$2 clock='' status=0 start=$SECONDS
+	shift 2
+	if [ -t 2 ]; then
+		while kill -0 $$ 2>/dev/null; do
+			printf '\r%s ... %d s ' "$label" $((SECONDS - start)) >&2
+			sleep 1
+		done &
+		clock=$!
+	fi
+	"$@" >>"$log" 2>&1 </dev/null || status=$?
+	if [ -n "$clock" ]; then
+		kill "$clock" 2>/dev/null || true
+		wait "$clock" 2>/dev/null || true
+		printf '\r' >&2
+	fi
+	printf '%s ... %d s\n' "$label" $((SECONDS - start)) >&2
+	return "$status"
+}
+
+# one_at_a_time FOLDER: build/ holds one tree and one object folder per config, so
+# two runs at once would build each other's commits. The lock is our children's too.
+one_at_a_time() {
+	[ -z "${TESTBED_LOCKED:-}" ] || return 0
+	mkdir -p "$1"
+	exec 7>"$1/.lock"
+	flock -n 7 || die "$1" "another run is at work there" \
+		"wait for it to end, or work in a clone of your own"
+	export TESTBED_LOCKED=1
+}

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Judges one run of a scenario from three sources: the tests' KTAP and exit status,
+the console, and the machine's end. What cannot be shown to have passed did not.
+
+A row's verdict is FAIL where a fault is proven (a "not ok", a splat, an exit status),
+ERROR where nothing is (no output, a broken plan, a machine that did not come to its
+end), SKIP where the test says so and may, and PASS only where all sources agree.
+"""
+import os
+import re
+
+import console
+import ktap
+
+SPLAT_LINES = 40
+
+
+class Section:
+    """What one test said between its begin and its end marker."""
+
+    def __init__(self, begin):
+        self.begin, self.end, self.rc, self.lines = begin, None, None, []
+
+
+def sections(lines, nonce):
+    """(sections by test name, problems, exit line seen)"""
+    marker = re.compile(rf'@@ {re.escape(nonce)} ([0-9.]+) (boot|begin|end|exit)(?: (\S+))?(?: rc=(\d+))?$')
+    tests, problems, current, finished = {}, [], None, False
+    for line in lines:
+        found = marker.match(line.rstrip('\r\n'))
+        if not found:
+            if current:
+                tests[current].lines.append(line)
+            continue
+        when, word, name, rc = float(found[1]), found[2], found[3], found[4]
+        if word == 'begin':
+            if name in tests:
+                problems.append(f'{name} began twice')
+            elif current:
+                problems.append(f'{name} began before {current} ended')
+            tests.setdefault(name, Section(when))
+            current = name
+        elif word == 'end':
+            if name != current or rc is None:
+                problems.append(f'a stray end of {name}')
+            else:
+                tests[name].end, tests[name].rc = when, int(rc)
+            current = None
+        elif word == 'exit':
+            finished = True
+    return tests, problems, finished
+
+
+def row(test, verdict, reason='', subtest='', seconds=None, fingerprint=''):
+    return {'test': test, 'subtest': subtest, 'verdict': verdict, 'seconds': seconds,
+            'fingerprint': fingerprint, 'reason': reason}
+
+
+def status_text(rc, test, seconds):
+    if rc == 137 and seconds is not None and seconds >= test.seconds:
+        return f'stopped at its limit of {test.seconds} s'
+    return f'killed by signal {rc - 128}' if 128 < rc < 192 else f'exit status {rc}'
+
+
+def judge_test(test, section, splats, may_skip, machine_end):
+    """The rows of one test: its own first, then one for each KTAP result."""
+    if section is None:
+        return [row(test.name, 'ERROR', f'never began; the machine ended with: {machine_end}')]
+    seconds = None if section.end is None else round(section.end - section.begin, 1)
+    parsed = ktap.parse(section.lines)
+    faults, unknown, skipped, subrows = [], [], [], []
+    for splat in splats:
+        if splat['kind'] == 'lost':
+            unknown.append(f'the log is incomplete: {splat["line"]}')
+        else:
+            faults.append(f'splat {splat["fingerprint"]}')
+    for result in parsed.rows:
+        verdict, reason = result['verdict'], result['reason']
+        if verdict == 'SKIP':
+            excuse = may_skip.get((test.name, result['name']))
+            if test.required and not excuse:
+                verdict, reason = 'FAIL', f'skipped, but required: {reason}'
+        if verdict == 'FAIL':
+            faults.append(f'not ok: {result["name"]}' if result['verdict'] == 'FAIL' else f'{result["name"]} {reason}')
+        subrows.append(row(test.name, verdict, reason, subtest=result['name']))
+
+    rc = section.rc
+    if section.end is None:
+        unknown.append(f'began and never ended; the machine ended with: {machine_end}')
+    elif rc == 137 and seconds >= test.seconds:
+        unknown.append(status_text(rc, test, seconds))
+    if test.kind == 'exit':
+        if parsed.rows:
+            unknown.append('prints KTAP, but the scenario says exit: declare it ktap')
+    elif section.end is not None or parsed.any:
+        if not parsed.any:
+            unknown.append('printed no KTAP')
+    unknown += parsed.problems
+    if rc == 4 or parsed.skip is not None:
+        skipped.append(parsed.skip or 'exit status 4')
+    elif parsed.rows and all(r['verdict'] == 'SKIP' for r in parsed.rows):
+        skipped.append('every subtest was skipped')
+    if rc not in (None, 0, 4) and not any('limit' in u for u in unknown):
+        text = status_text(rc, test, seconds)
+        words = [line.strip() for line in section.lines if line.strip()]
+        if test.kind == 'exit' and words:
+            text += f', its last words: {words[-1][:120]}'
+        # With a broken plan the status only says why it is broken.
+        (unknown if unknown else faults).append(text)
+    if rc == 4 and parsed.rows and not any(r['verdict'] == 'SKIP' for r in parsed.rows):
+        faults.append('exit status 4 (skipped), but no result says so')
+    if skipped and test.required:
+        faults.append(f'skipped, but required: {skipped[0]}')
+
+    verdict = 'FAIL' if faults else 'ERROR' if unknown else 'SKIP' if skipped else 'PASS'
+    fingerprint = next((s['fingerprint'] for s in splats if s['kind'] != 'lost'), '')
+    reason = '; '.join(dict.fromkeys(faults + unknown + ([] if faults else skipped)))
+    return [row(test.name, verdict, reason, seconds=seconds, fingerprint=fingerprint)] + subrows
+
+
+def read_end(path):
+    try:
+        with open(path, encoding='utf-8') as file:
+            return dict(line.rstrip('\n').split('=', 1) for line in file if '=' in line)
+    except OSError:
+        return {}
+
+
+def read_lines(path):
+    try:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            return file.read().split('\n')
+    except OSError:
+        return []
+
+
+def judge(folder, scenario, name, policy):
+    """The whole verdict of the run in folder, as a dict."""
+    end = read_end(os.path.join(folder, 'end'))
+    nonce, how = end.get('nonce', ''), end.get('end', 'nothing: no file "end"')
+    tests, problems, finished = sections(read_lines(os.path.join(folder, 'tests.log')), nonce or '(none)')
+    scan = console.scan(read_lines(os.path.join(folder, 'console.log')), policy, nonce or '(none)', name)
+    splats = [{'fingerprint': r.fingerprint(policy.skip), 'section': r.section, 'kind': r.kind,
+               'line': r.line, 'allowed': r.allowed, 'lines': r.excerpt[:SPLAT_LINES]} for r in scan.reports]
+    live = [s for s in splats if not s['allowed']]
+
+    rows, declared = [], {t.name for t in scenario.tests}
+    for test in scenario.tests:
+        own = [s for s in live if s['section'] == test.name]
+        rows += judge_test(test, tests.get(test.name), own, scenario.may_skip, how)
+    for place in dict.fromkeys(s['section'] for s in live if s['section'] not in declared):
+        own = [s for s in live if s['section'] == place]
+        proven = [s for s in own if s['kind'] != 'lost']
+        rows.append(row(place, 'FAIL' if proven else 'ERROR', '; '.join(s['line'] for s in own),
+                        fingerprint=proven[0]['fingerprint'] if proven else ''))
+
+    problems += [f'{t} is no test of the scenario' for t in tests if t not in declared]
+    if scan.boots != 1:
+        problems.append(f'the console shows {scan.boots} boots')
+    if how == 'exit-line':
+        # The same markers must stand in both logs, else one of them lost lines.
+        if not finished or not scan.complete:
+            problems.append('no exit line on ' + ('the console' if finished else 'the tests\' port'))
+        if scan.begun != list(tests) or scan.ended != [t for t in tests if tests[t].rc is not None]:
+            problems.append('the console and the tests\' port do not show the same tests')
+    if problems:
+        rows.append(row('(logs)', 'ERROR', '; '.join(problems)))
+    seconds = int(end['seconds']) if end.get('seconds', '').isdigit() else None
+    rows.append(row('(machine)', 'PASS' if how == 'exit-line' else 'ERROR',
+                    '' if how == 'exit-line' else f'ended with: {how}', seconds=seconds))
+
+    verdicts = {r['verdict'] for r in rows}
+    tops = {r['verdict'] for r in rows if not r['subtest'] and r['test'] in declared}
+    total = ('ERROR' if 'ERROR' in verdicts else 'FAIL' if 'FAIL' in verdicts
+             else 'SKIP' if tops == {'SKIP'} else 'PASS')
+    return {'scenario': name, 'config': scenario.config, 'verdict': total, 'end': how,
+            'accel': end.get('accel', ''), 'kernel': scan.banner, 'rows': rows, 'splats': splats}

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A parser of KTAP, the kernel's test output, that fails closed.
+
+It takes what kselftest.h, kselftest_harness.h and nested KTAP print. Whatever is
+not KTAP is a diagnostic, since tests print much; but a missing or wrong plan, a
+number or a name that repeats, a result line without a number, a nested block
+whose parent never came or a "Bail out!" is a problem, and a problem means that
+the output proves nothing.
+"""
+import re
+
+VERSION = re.compile(r'(?:K?TAP) version (\d+)\s*$')
+PLAN = re.compile(r'1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$', re.I)
+RESULT = re.compile(r'(not )?ok(?:\s+(\d+))?(?:\s+(.*))?$')
+BAIL = re.compile(r'Bail out!\s*(.*)$')
+DIRECTIVE = re.compile(r'(?:^|\s+)#\s*(?:(SKIP|TODO|XFAIL|XPASS|TIMEOUT|ERROR)\b:?)?\s*(.*)$', re.I)
+
+
+class Block:
+    """The lines of one level: a version, a plan, results."""
+
+    def __init__(self, indent):
+        self.indent = indent
+        self.version = self.plan = self.skip = None
+        self.results = []
+        self.numbers = set()
+        self.names = set()
+        self.children = []      # rows of a nested block that wait for their parent
+
+
+class Parsed:
+    """rows: dicts name, verdict, reason; problems: texts; skip: reason or None."""
+
+    def __init__(self):
+        self.rows = []
+        self.problems = []
+        self.skip = None
+        self.any = False        # was there any KTAP at all
+
+
+def classify(failed, directive):
+    """A result line's verdict. An expectation that was not met proves nothing."""
+    if directive == 'SKIP':
+        return 'FAIL' if failed else 'SKIP'
+    if directive == 'TODO':
+        return 'SKIP' if failed else 'PASS'
+    if directive == 'XFAIL':
+        return 'FAIL' if failed else 'SKIP'
+    if directive in ('TIMEOUT', 'ERROR'):
+        return 'FAIL'
+    return 'FAIL' if failed else 'PASS'
+
+
+def parse(lines):
+    out = Parsed()
+    stack = [Block(0)]
+
+    def where(block):
+        return '' if block.indent == 0 else 'nested: '
+
+    def close(block):
+        """Checks a finished block, hands its rows to the level above."""
+        done = len(block.results)
+        if block.children:
+            out.problems.append(where(block) + 'a nested block has no result line of its own')
+        if block.plan is None:
+            out.problems.append(where(block) + 'no plan (1..N)')
+        elif block.plan != done:
+            out.problems.append(f'{where(block)}the plan says {block.plan} tests, {done} reported')
+        elif done == 0 and block.skip is None:
+            out.problems.append(where(block) + 'the plan is of no tests, without a SKIP')
+        return [row for result in block.results for row in result]
+
+    def result(block, match):
+        failed, number, text = bool(match[1]), int(match[2]), match[3] or ''
+        directive, comment = None, ''
+        found = DIRECTIVE.search(text)
+        if found:
+            directive, comment = (found[1] or '').upper(), found[2]
+            text = text[:found.start()]
+        # ksft_test_result_skip() has the name after the directive only.
+        name = re.sub(r'^-\s+', '', text).strip() or comment or f'#{number}'
+        if number in block.numbers:
+            out.problems.append(f'{where(block)}number {number} repeats')
+        elif number != len(block.numbers) + 1:
+            out.problems.append(f'{where(block)}number {number} comes where {len(block.numbers) + 1} is due')
+        if name in block.names:
+            out.problems.append(f'{where(block)}the name "{name}" repeats')
+        block.numbers.add(number)
+        block.names.add(name)
+        verdict = classify(failed, directive)
+        reason = ' '.join(w for w in (directive, comment) if w)
+        children, block.children = block.children, []
+        if verdict == 'PASS' and any(c['verdict'] == 'FAIL' for c in children):
+            verdict, reason = 'FAIL', 'reported ok, but a nested test failed'
+        rows = [dict(c, name=f"{name}/{c['name']}") for c in children]
+        block.results.append([{'name': name, 'verdict': verdict, 'reason': reason}] + rows)
+
+    for line in lines:
+        line = line.rstrip('\r\n')
+        text = line.lstrip(' ')
+        indent = len(line) - len(text)
+        version, plan, res, bail = (r.match(text) for r in (VERSION, PLAN, RESULT, BAIL))
+        if res and not res[2]:
+            if indent == 0:
+                out.problems.append(f'a result line without a number: "{text[:60]}"')
+                out.any = True
+            continue
+        if not (version or plan or res or bail):
+            continue
+        out.any = True
+        if bail:
+            out.problems.append(f'Bail out! {bail[1]}'.rstrip())
+            continue
+        while indent < stack[-1].indent:
+            rows = close(stack.pop())
+            stack[-1].children += rows
+        if indent > stack[-1].indent:
+            stack.append(Block(indent))
+        block = stack[-1]
+        if version:
+            if block.version is not None:
+                out.problems.append(where(block) + 'a second version line')
+            block.version = version[1]
+            if version[1] not in ('1', '13', '14'):
+                out.problems.append(f'unknown version: "{text}"')
+        elif plan:
+            if block.plan is not None:
+                out.problems.append(where(block) + 'a second plan')
+            block.plan, block.skip = int(plan[1]), plan[2]
+            if block.plan == 0 and block.skip is not None and block.indent == 0:
+                out.skip = block.skip or 'no reason given'
+        else:
+            result(block, res)
+
+    while len(stack) > 1:
+        rows = close(stack.pop())
+        stack[-1].children += rows
+    if out.any:
+        out.rows = close(stack[0])
+    return out

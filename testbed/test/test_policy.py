@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The policy and the scenario files: what must be refused is, and every splat that
+must be known is caught by more than a net."""
+import os
+import re
+import sys
+
+import console
+import scenariofile
+from common import TESTBED, folder, named_cases, read, write
+
+TEXT = read(os.path.join(TESTBED, 'splats'))
+POLICY = console.Policy(TEXT)
+FRAMES = '[frames]\nskip = x\n'
+SPLAT = '[splat a]\nmatch = boom\nexample = boom\n'
+
+
+def refused(text, word):
+    try:
+        console.Policy(text)
+    except console.PolicyError as error:
+        assert word in str(error), f'refused, but says "{error}" and not "{word}"'
+        return
+    raise AssertionError('was not refused')
+
+
+def test_every_example_is_caught_by_its_own_pattern():
+    for pattern in POLICY.patterns:
+        for prefix in ('', '[    1.000000] ', '[    1.000000][   T12] ', '<4>[    1.000000][    C1] '):
+            found = console.scan([prefix + pattern.example], POLICY, '').reports
+            assert [r.name for r in found] == [pattern.name], f'{pattern.name}: {[r.name for r in found]}'
+
+
+def test_a_console_without_its_splat_line_is_clean():
+    for pattern in POLICY.patterns:
+        lines = ['[    1.000000][   T12] Run /init as init process']
+        assert not console.scan(lines, POLICY, '').reports, pattern.name
+
+
+def test_a_reason_is_mandatory():
+    good = SPLAT + '[allow x]\nsplat = a\nmatch = boom\nreason = known\n' + FRAMES
+    console.Policy(good)
+    refused(good.replace('reason = known\n', ''), 'no reason')
+    refused(good.replace('known', ''), 'no reason')
+
+
+def test_an_unknown_word_is_refused():
+    refused(SPLAT + 'matches = x\n' + FRAMES, 'matches')
+    refused(SPLAT + '[allow x]\nsplat = a\nmatch = boom\nreason = r\nscenarios = y\n' + FRAMES, 'scenarios')
+    refused(SPLAT + '[allowed x]\nsplat = a\n' + FRAMES, 'neither')
+
+
+def test_an_unknown_splat_in_an_exception_is_refused():
+    refused(SPLAT + '[allow x]\nsplat = b\nmatch = boom\nreason = r\n' + FRAMES, 'no splat "b"')
+    refused(SPLAT + 'after = c\n' + FRAMES, 'no splat "c"')
+
+
+def test_a_repeated_section_is_refused():
+    refused(SPLAT + SPLAT + FRAMES, 'already exists')
+
+
+def test_a_broken_expression_is_refused():
+    refused(SPLAT.replace('match = boom', 'match = bo(om') + FRAMES, 'missing )')
+
+
+def test_an_example_that_does_not_match_is_refused():
+    refused(SPLAT.replace('example = boom', 'example = bang') + FRAMES, 'example')
+
+
+def test_no_frames_is_refused():
+    refused(SPLAT, '[frames]')
+
+
+def test_an_exception_covers_its_splat_and_scenario_only():
+    text = SPLAT + '[splat b]\nmatch = boom b\nexample = boom b\n'
+    text = text.replace('match = boom\nexample = boom\n', 'match = boom( a)?$\nexample = boom\n')
+    policy = console.Policy(text + '[allow x]\nsplat = a\nmatch = a$\nscenario = s\nreason = r\n' + FRAMES)
+
+    def allowed(line, scenario):
+        return [bool(r.allowed) for r in console.scan([line], policy, '', scenario).reports]
+    assert allowed('boom a', 's') == [True]
+    assert allowed('boom a', 't') == [False]
+    assert allowed('boom', 's') == [False]
+    assert allowed('boom b', 's') == [False]
+
+
+def test_a_report_ends_where_its_task_falls_silent():
+    lines = ['[    1.000000][   T1] FAULT_INJECTION: forcing a failure.',
+             '[    9.000000][   T1] Call Trace:', '[    9.000001][   T1]  kvm_irqfd+0x9/0x1a30']
+    assert [bool(r.allowed) for r in console.scan(lines, POLICY, '').reports] == [True, False]
+
+
+def test_sections_are_those_of_the_right_nonce():
+    lines = ['testbed: aa begin kvm:x', 'testbed: bb end kvm:x rc=0', 'refcount_t: underflow.']
+    assert [r.section for r in console.scan(lines, POLICY, 'aa').reports] == ['kvm:x']
+
+
+def scenario(text):
+    with folder() as path:
+        return scenariofile.load(write(os.path.join(path, 'x.scenario'), text))
+
+
+GOOD = 'config debug\ntimeout 9 # s\ntest kvm:a ktap required 5 -v 3\n'
+
+
+def test_a_scenario_is_read():
+    got = scenario(GOOD)
+    assert (got.config, got.timeout, got.memory) == ('debug', 9, '1G')
+    test = got.tests[0]
+    assert (test.name, test.kind, test.required, test.seconds, test.args) == ('kvm:a', 'ktap', True, 5, ['-v', '3'])
+
+
+def test_a_scenario_with_a_typo_is_refused():
+    for old, new in (('config', 'confg'), ('ktap', 'tap'), ('required', 'require'), (' 5', ' five'), ('kvm:a', 'a'),
+                     ('timeout 9', 'timeout 0'), ('timeout 9', ''), ('config debug', ''),
+                     ('config debug', 'config debug\nconfig plain'), ('test kvm:a ktap required 5 -v 3', ''),
+                     ('-v 3', '\ntest kvm:a ktap required 5'), ('-v 3', '\nmay-skip kvm:a sub'),
+                     ('-v 3', '\nmay-skip kvm:b sub a reason')):
+        assert old in GOOD
+        try:
+            scenario(GOOD.replace(old, new))
+        except scenariofile.ScenarioError:
+            continue
+        raise AssertionError(f'"{old}" as "{new}" was not refused')
+
+
+def test_the_scenarios_of_the_house_are_sound():
+    base = os.path.join(TESTBED, 'scenarios')
+    for name in sorted(os.listdir(base)):
+        if not name.endswith('.scenario'):
+            continue
+        got = scenariofile.load(os.path.join(base, name))
+        for part in got.config.split('+'):
+            assert os.path.exists(os.path.join(TESTBED, 'configs', part + '.config')), f'{name}: no config {part}'
+        assert any(t.required for t in got.tests), f'{name}: requires no test, so it could pass with none'
+        assert all(t.seconds < got.timeout for t in got.tests), f'{name}: a test may outlast the machine'
+
+
+def test_each_config_asks_for_a_symbol_once():
+    base = os.path.join(TESTBED, 'configs')
+    for name in sorted(os.listdir(base)):
+        symbols = re.findall(r'^(CONFIG_\w+)=', read(os.path.join(base, name)), re.M)
+        assert symbols, f'{name} asks for nothing'
+        assert len(symbols) == len(set(symbols)), f'{name} asks twice for a symbol'
+
+
+def cases():
+    return named_cases(sys.modules[__name__], 'policy')

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The programs around the machine: verdict, table, initramfs, kernel's own checks."""
+import json
+import os
+import shutil
+import sys
+
+from common import BIN, GOLDEN, HERE, TESTBED, Skip, folder, named_cases, read, run, write
+
+SCENARIO = os.path.join(GOLDEN, 'runs', 'scenario')
+
+
+def golden(path, name):
+    target = os.path.join(path, name)
+    shutil.copytree(os.path.join(GOLDEN, 'runs', name), target)
+    return target
+
+
+def test_every_program_has_help():
+    for name in sorted(os.listdir(BIN)):
+        got = run(os.path.join(BIN, name), '--help')
+        assert got.returncode == 0, f'{name} --help ends with {got.returncode}: {got.stderr}'
+        assert name in got.stdout and len(got.stdout) > 100, f'{name} --help says: {got.stdout}'
+
+
+def test_verdict_exit_status():
+    for name, status in (('clean', 0), ('not-ok-exit-0', 1), ('hang', 3), ('no-end-file', 3)):
+        with folder() as path:
+            where = golden(path, name)
+            got = run(os.path.join(BIN, 'verdict'), where, '--scenario', SCENARIO)
+            assert got.returncode == status, f'{name}: {got.returncode} {got.stderr}'
+            assert json.loads(read(os.path.join(where, 'verdict.json')))['scenario'] == 'scenario'
+
+
+def test_verdict_refuses_what_it_cannot_use():
+    with folder() as path:
+        where = golden(path, 'clean')
+        for args in (('--scenario', path + '/none'), ('--scenario', SCENARIO, '--policy', SCENARIO)):
+            got = run(os.path.join(BIN, 'verdict'), where, *args)
+            assert got.returncode == 2 and 'what to do' in got.stderr, got
+            assert not os.path.exists(os.path.join(where, 'verdict.json'))
+
+
+def test_table_shows_and_counts():
+    with folder() as path:
+        names = ['clean', 'skip-required-subtest', 'hang']
+        for name in names:
+            run(os.path.join(BIN, 'verdict'), golden(path, name), '--scenario', SCENARIO)
+        tsv = os.path.join(path, 'all.tsv')
+        got = run(os.path.join(BIN, 'table'), '--tsv', tsv, *(os.path.join(path, n) for n in names))
+        assert got.returncode == 1
+        assert 'scenarios: 1 passed, 1 failed, 1 errors, 0 skipped' in got.stdout, got.stdout
+        assert 'tests:     3 passed, 1 failed, 2 errors, 0 skipped' in got.stdout, got.stdout
+        lines = read(tsv).splitlines()
+        assert lines[0].split('\t')[:4] == ['scenario', 'test', 'subtest', 'verdict']
+        assert len({line.count('\t') for line in lines}) == 1
+        got = run(os.path.join(BIN, 'table'), os.path.join(path, 'clean'))
+        assert got.returncode == 0, got.stdout
+
+
+def test_table_of_a_folder_without_verdict_is_an_error():
+    with folder() as path:
+        got = run(os.path.join(BIN, 'table'), path)
+        assert got.returncode == 1 and '1 errors' in got.stdout, got.stdout
+
+
+def test_initramfs_is_reproducible_and_complete():
+    if not shutil.which('cpio') or not shutil.which('busybox'):
+        raise Skip('no cpio or no busybox')
+    with folder() as path:
+        os.makedirs(path + '/tests/kvm/x86')
+        write(path + '/tests/kvm/x86/a_test', '#!/bin/sh\n', 0o755)
+        write(path + '/tests/kvm/unused', 'not listed\n', 0o755)
+        write(path + '/list', 'kvm:x86/a_test 9 -v\n')
+        images = []
+        for number in '12':
+            os.utime(path + '/tests/kvm/x86/a_test', (int(number), int(number)))
+            got = run(os.path.join(BIN, 'initramfs'), '--out', path + '/i' + number, '--tests', path + '/tests', '--list', path + '/list')
+            assert got.returncode == 0, got.stderr
+            with open(path + '/i' + number, 'rb') as file:
+                images.append(file.read())
+        assert images[0] == images[1], 'two runs differ'
+        names = run('sh', '-c', f'cpio -t < {path}/i1').stdout.split()
+        for name in ('init', 'bin/busybox', 'bin/sh', 'tests.list', 'tests/kvm/x86/a_test'):
+            assert name in names, f'{name} is not in it: {names}'
+        assert 'tests/kvm/unused' not in names
+
+
+def test_initramfs_names_a_missing_test():
+    with folder() as path:
+        write(path + '/list', 'kvm:gone 9\n')
+        got = run(os.path.join(BIN, 'initramfs'), '--out', path + '/i', '--tests', path, '--list', path + '/list')
+        assert got.returncode == 2 and 'kvm:gone' in got.stderr, got
+        assert not os.path.exists(path + '/i')
+
+
+FAKE_MAKE = '''#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Stands for the kernel's make: tinyconfig, olddefconfig and bzImage.
+for arg; do case $arg in O=*) out=${arg#O=} ;; KCONFIG_CONFIG=*) config=${arg#*=} ;; esac; done
+for arg; do case $arg in
+tinyconfig) echo "CONFIG_TINY=y" > "$out/$config" ;;
+olddefconfig) sed -i "${FAKE_LOSE:+/CONFIG_$FAKE_LOSE=/d}" "$out/$config" ;;
+bzImage) echo built >> "$out/builds"
+	[ -z "$FAKE_ERROR" ] || { echo "foo.c:1:2: error: $FAKE_ERROR" >&2; exit 2; } ;;
+esac; done
+'''
+
+
+def kernel(path, **env):
+    os.makedirs(path + '/src/scripts/kconfig', exist_ok=True)
+    os.makedirs(path + '/bin', exist_ok=True)
+    write(path + '/src/Kconfig', '')
+    write(path + '/src/scripts/kconfig/merge_config.sh', '#!/bin/sh\nshift 2\nout=$1; shift\ncat "$@" >> $out\n', 0o755)
+    write(path + '/bin/make', FAKE_MAKE, 0o755)
+    return run(os.path.join(BIN, 'kernel'), '--config', 'plain', '--src', path + '/src', '--out', path + '/out',
+               env=dict(env, PATH=path + '/bin:' + os.environ['PATH']))
+
+
+def test_kernel_names_each_symbol_that_was_lost():
+    with folder() as path:
+        got = kernel(path, FAKE_LOSE='KVM_AMD')
+        assert got.returncode == 1 and 'CONFIG_KVM_AMD=y was asked for, it is n' in got.stderr, got.stderr
+        assert 'CONFIG_KVM_INTEL' not in got.stderr
+        assert not os.path.exists(path + '/out/builds')
+
+
+def test_kernel_notices_a_symbol_that_came_back():
+    with folder() as path:
+        got = kernel(path)
+        assert got.returncode == 0, got.stderr
+        config = read(path + '/out/.config').replace('CONFIG_KASAN=n', '')
+        assert 'CONFIG_KASAN' not in config
+        write(path + '/src-come-back', '')
+        with open(path + '/bin/sed', 'w', encoding='utf-8') as file:
+            file.write('#!/bin/sh\ncase "$*" in *.config.request) sed=/bin/sed; for f; do :; done; '
+                       '$sed -i s/CONFIG_KASAN=n/CONFIG_KASAN=y/ "$f";; *) exec /bin/sed "$@";; esac\n')
+        os.chmod(path + '/bin/sed', 0o755)
+        got = kernel(path)
+        assert got.returncode == 1 and 'CONFIG_KASAN=n was asked for, it is y' in got.stderr, got.stderr
+
+
+def test_kernel_leaves_an_unchanged_config_alone():
+    with folder() as path:
+        assert kernel(path).returncode == 0
+        os.utime(path + '/out/.config', (1, 1))
+        assert kernel(path).returncode == 0
+        assert os.stat(path + '/out/.config').st_mtime == 1
+
+
+def test_kernel_shows_the_first_error():
+    with folder() as path:
+        got = kernel(path, FAKE_ERROR='no such thing')
+        assert got.returncode == 1 and 'no such thing' in got.stderr and 'build.log' in got.stderr, got.stderr
+
+
+def test_kernel_refuses_a_source_built_in_place():
+    with folder() as path:
+        kernel(path)
+        write(path + '/src/.config', '')
+        got = kernel(path)
+        assert got.returncode == 2 and 'mrproper' in got.stderr, got.stderr
+
+
+def test_shellcheck():
+    if not shutil.which('shellcheck'):
+        raise Skip('no shellcheck')
+    files = [os.path.join(TESTBED, 'guest', 'init'), os.path.join(TESTBED, 'lib', 'common.sh')]
+    files += [os.path.join(BIN, n) for n in sorted(os.listdir(BIN)) if read(os.path.join(BIN, n)).startswith('#!/usr/bin/env bash')]
+    got = run('shellcheck', *files)
+    assert got.returncode == 0, got.stdout
+
+
+def test_every_file_has_its_licence():
+    for base in (TESTBED, HERE):
+        for where, _, names in os.walk(base):
+            for name in names:
+                path = os.path.join(where, name)
+                if '/golden/' in path or name == 'README':
+                    continue
+                assert 'SPDX-License-Identifier: GPL-2.0' in read(path)[:300], f'{path} has no SPDX line'
+
+
+def cases():
+    return named_cases(sys.modules[__name__], 'program')
