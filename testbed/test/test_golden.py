@@ -19,7 +19,7 @@ def reports(path):
     for r in console.scan(read(path).split('\n'), POLICY, '').reports:
         more = 'lost' if r.kind == 'lost' else 'allowed' if r.allowed else '-'
         lines.append('\t'.join([r.fingerprint(POLICY.skip), r.section, more]))
-    return '\n'.join(lines) + '\n'
+    return ''.join(line + '\n' for line in lines)
 
 
 def rows(path):

@@ -801,30 +801,35 @@ TEST_F_TIMEOUT(abi, room_wakes_writer_and_poller, TIMEOUT)
 	}
 }
 
-/* The lowest id that no eventfd of this machine holds. */
-static long lowest_eventfd_id(void)
-{
-	int fd = new_eventfd(0);
-	long id = eventfd_info(fd, "eventfd-id: %ld");
-
-	close_fd(fd);
-	return id;
-}
-
-/*
- * An eventfd context holds its id until the last reference is gone, and new
- * ones get the lowest free id: references that the teardown forgets show as a
- * growing id.  The margin is for other processes of the machine.
- */
 #define NR_REFS		40
 #define REFS_MARGIN	20
+
+/*
+ * An eventfd context holds its id until the last reference is gone, and a new
+ * one gets the lowest free id.  References that a teardown forgets therefore
+ * raise the highest id of a number of new eventfds, even if what leaks and what
+ * does not alternate.  REFS_MARGIN is for other processes of the machine.
+ */
+static long probe_eventfd_ids(void)
+{
+	int fds[2 * NR_REFS];
+	long id;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = new_eventfd(0);
+	id = eventfd_info(fds[i - 1], "eventfd-id: %ld");
+	for (i = 0; i < ARRAY_SIZE(fds); i++)
+		close_fd(fds[i]);
+	return id;
+}
 
 FIXTURE(references)
 {
 	struct kvm_vm *vm;
 	int fd[NR_REFS];
 	int resamplefd[NR_REFS];
-	long lowest_id;
+	long highest_id;
 };
 
 FIXTURE_SETUP(references)
@@ -833,7 +838,7 @@ FIXTURE_SETUP(references)
 
 	taint_start();
 	self->vm = irq_vm_create(NULL);
-	self->lowest_id = lowest_eventfd_id();
+	self->highest_id = probe_eventfd_ids();
 	for (i = 0; i < NR_REFS; i++) {
 		self->fd[i] = new_eventfd(0);
 		self->resamplefd[i] = new_eventfd(0);
@@ -844,11 +849,11 @@ FIXTURE_SETUP(references)
 
 FIXTURE_TEARDOWN(references)
 {
-	long id = lowest_eventfd_id();
+	long id = probe_eventfd_ids();
 
-	TEST_ASSERT(id < self->lowest_id + REFS_MARGIN,
-		    "eventfds leak: lowest free id was %ld, is %ld",
-		    self->lowest_id, id);
+	TEST_ASSERT(id < self->highest_id + REFS_MARGIN,
+		    "eventfds leak: highest id was %ld, is %ld",
+		    self->highest_id, id);
 	taint_check();
 }
 
@@ -869,7 +874,7 @@ TEST_F_TIMEOUT(references, deassign, TIMEOUT)
 	for (i = 0; i < NR_REFS; i++)
 		irqfd_deassign(self->vm, self->fd[i], GSI_IOAPIC);
 	close_all(self->fd, self->resamplefd);
-	wait_until(lowest_eventfd_id() < self->lowest_id + REFS_MARGIN);
+	wait_until(probe_eventfd_ids() < self->highest_id + REFS_MARGIN);
 	kvm_vm_free(self->vm);
 }
 
@@ -894,7 +899,7 @@ TEST_F_TIMEOUT(references, close, TIMEOUT)
 			    "Wanted success or EBUSY, got %d", err);
 	}
 	close_all(self->fd, self->resamplefd);
-	wait_until(lowest_eventfd_id() < self->lowest_id + REFS_MARGIN);
+	wait_until(probe_eventfd_ids() < self->highest_id + REFS_MARGIN);
 	kvm_vm_free(other);
 	kvm_vm_free(self->vm);
 }
