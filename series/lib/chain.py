@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Repository -> commits in build/git: the same input gives the same hashes everywhere."""
+import hashlib
 import os
 import re
 import stat
@@ -119,7 +120,8 @@ def note(pairs):
         for line in git("notes", "--ref", NOTES, "list").split("\n"):
             have[line.split(" ")[1]] = line.split(" ")[0]
     for path, commit in pairs:
-        if commit not in have or have[commit] != git("hash-object", "--stdin", data=path + "\n"):
+        line = f"{path}\n".encode("utf-8", "surrogateescape")
+        if have.get(commit) != hashlib.sha1(b"blob %d\0" % len(line) + line).hexdigest():
             git("notes", "--ref", NOTES, "add", "-f", "-F", "-", commit, data=path + "\n")
 
 

@@ -99,7 +99,7 @@ def init():
     """Makes build/git when it is not there."""
     if not (GITDIR / "patch-set-ok").exists():
         BUILD.mkdir(exist_ok=True)
-        run(["git", "init", "--quiet", "--bare", "--initial-branch=set", GITDIR], env=environment())
+        run(["git", "init", "--quiet", "--bare", "--initial-branch=none", GITDIR], env=environment())
         for key, value in (("gc.auto", "0"), ("maintenance.auto", "false"), ("core.logAllRefUpdates", "true"),
                            ("core.compression", "1"), ("notes.rewriteRef", NOTES), ("advice.detachedHead", "false"),
                            ("core.quotePath", "false")):

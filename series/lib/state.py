@@ -21,14 +21,16 @@ REST = GITDIR / "patch-set-rest"
 
 def snapshot(names, root=ROOT):
     """{name: (mode, blob)} of repository files, the blobs kept in build/git; a missing file is left out."""
-    found = {}
+    found, plain = {}, []
     for name in names:
         here = root / name
         if here.is_symlink():
             found[name] = ("120000", git("hash-object", "-w", "--stdin", data=os.fsencode(os.readlink(here))))
         elif here.is_file():
-            mode = "100755" if here.stat().st_mode & stat.S_IXUSR else "100644"
-            found[name] = (mode, git("hash-object", "-w", "--no-filters", "--", str(here)))
+            plain.append(name)
+    shas = git("hash-object", "-w", "--no-filters", "--stdin-paths", data="".join(f"{root / n}\n" for n in plain)).split()
+    for name, sha in zip(plain, shas, strict=True):
+        found[name] = ("100755" if (root / name).stat().st_mode & stat.S_IXUSR else "100644", sha)
     return found
 
 

@@ -41,6 +41,7 @@ archive() { # a pretended apt whose archive is $PWD-archive
 
 t_base_linux_git_tree_is_not_touched() {
 	local before
+	rm -rf build
 	git clone -q --depth 1 "file://$W/linux-shifted" "$PWD-linux"
 	git -C "$PWD-linux" worktree add -q "$PWD-wt"
 	before=$(cd "$PWD-linux" && find . -type f -printf '%p %T@ %s\n' | sort | sha256sum)
@@ -165,6 +166,12 @@ t_base_package_errors_are_clear_and_leave_nothing() {
 		mv "$PWD-good" "$PWD-archive/linux-source-6.12_6.12.1-1_all.deb"
 	done
 	series/bin/base
+	# a tarball inside that is whole for tar, but not for xz
+	deb 6.12.1-3 "$W/linux"
+	truncate -s -4 "$PWD-deb/usr/src/linux-source-6.12.tar.xz"
+	dpkg-deb -Zxz -z0 --root-owner-group -b "$PWD-deb" "$PWD-archive/linux-source-6.12_6.12.1-3_all.deb" > /dev/null
+	fails series/bin/base --version 6.12.1-3
+	says "$(said)" "xz:" "broken and removed"
 	rm "$PWD-archive"/*.deb
 	mv build "$PWD-build"
 	fails series/bin/base

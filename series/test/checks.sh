@@ -338,7 +338,7 @@ t_refresh_on_another_base_leaves_line_numbers() {
 	series/bin/refresh
 	is "$(git diff -U0 virt/kvm/drop-old.patch | grep -c '^[-+]@@')" 2
 	says virt/kvm/drop-old.patch "@@ -59,7 +59,7 @@"
-	LINUX=$W/linux inverse
+	inverse
 }
 
 t_refresh_renumber_puts_line_numbers_right() {
