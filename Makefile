@@ -14,7 +14,7 @@ export BASE LINUX ACCEL NO_INSTALL
 
 .PHONY: help
 help: ## list the targets
-	@echo 'Usage: make TARGET [BASE=$(BASE)] [LINUX=DIR] [TOPIC=NAME] [ACCEL=tcg|kvm] [NO_INSTALL=1]'
+	@echo 'Usage: make TARGET [BASE=$(BASE)] [LINUX=DIR] [TOPIC=NAME] [ACCEL=tcg|kvm] [NO_INSTALL=1] [ARGS=...]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
 	@echo 'BASE is a folder of series/. LINUX is a kernel tree of your own to use instead of the fetched base.'
 
@@ -29,11 +29,11 @@ test: ## everything that CI checks, on top of what run does
 .PHONY: tree
 tree: ## make build/tree: a git tree with the base and one commit per patch, to edit
 	@testbed/bin/setup tools
-	@series/bin/tree
+	@series/bin/tree $(ARGS)
 
 .PHONY: refresh
 refresh: ## write the commits of build/tree back as .patch files and new files
-	@series/bin/refresh
+	@series/bin/refresh $(ARGS)
 
 .PHONY: series
 series: ## write out/BASE/TOPIC/*.patch for git am and git send-email
