@@ -72,7 +72,8 @@ class Setting:
         return run(*self.command(limit), env=dict(self.env, **env))
 
     def start(self, prefix=(), **keywords):
-        return subprocess.Popen([*prefix, *self.command()], env=dict(os.environ, **self.env),
+        # A background job of a shell, as CI may be one, starts with SIGINT ignored.
+        return subprocess.Popen(['env', '--default-signal=INT', *prefix, *self.command()], env=dict(os.environ, **self.env),
                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **keywords)
 
     def end(self):
