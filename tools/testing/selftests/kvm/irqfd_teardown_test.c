@@ -617,6 +617,13 @@ TEST_F_TIMEOUT(abi, gsi_without_route, TIMEOUT)
 	eventfd_add(fd, 1);
 	TEST_ASSERT_EQ(eventfd_take(fd), 0UL);
 
+	/*
+	 * Without a route to cache, it is the work item that looks for one.
+	 * Deassign waits for it, so that it does not find the one set below.
+	 */
+	irqfd_deassign(self->vm, fd, GSI_MSI);
+	irqfd_assign(self->vm, fd, GSI_MSI);
+
 	set_routes(self->vm, 0);
 	assert_not_pending(&self->iv, VECTOR(GSI_MSI));
 	assert_injects(&self->iv, fd, VECTOR(GSI_MSI));
