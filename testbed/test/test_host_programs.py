@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the house, testbed/programs, and the programs of this machine that they take along."""
+import os
+import re
+import shutil
+import sys
+
+from common import BIN, TESTBED, Skip, folder, named_cases, read, run, write
+
+PROGRAMS = os.path.join(TESTBED, 'programs')
+
+
+def pack(path, text, name='a', out='i', env=None):
+    if not shutil.which('cpio') or not shutil.which('busybox'):
+        raise Skip('no cpio or no busybox')
+    os.makedirs(path + '/tests/testbed', exist_ok=True)
+    write(f'{path}/tests/testbed/{name}', text, 0o755)
+    write(path + '/list', f'testbed:{name} 9\n')
+    return run(os.path.join(BIN, 'initramfs'), '--out', f'{path}/{out}', '--tests', path + '/tests',
+               '--list', path + '/list', env=env)
+
+
+def test_what_a_script_needs_is_packed_and_runs_there():
+    program = shutil.which('tar')
+    with folder() as path:
+        got = pack(path, '#!/bin/sh\n# needs tar: tar\n# needs coreutils: head cat\n')
+        assert got.returncode == 0, got.stderr
+        os.makedirs(path + '/root')
+        got = run('sh', '-c', f'cd {path}/root && cpio -idm --quiet < ../i')
+        assert got.returncode == 0, got.stderr
+        for name in ('tar', 'head', 'cat'):
+            assert os.access(f'{path}/root/usr/bin/{name}', os.X_OK), name
+        # Everything that ldd says, and no link into this machine.
+        for name, found in re.findall(r'^\s*(\S+) => (/\S+)', run('ldd', program).stdout, re.M):
+            with open(found, 'rb') as here, open(f'{path}/root/lib/{name}', 'rb') as there:
+                assert here.read() == there.read(), name
+        if os.geteuid() == 0:
+            got = run('chroot', path + '/root', '/usr/bin/tar', '--version')
+            assert got.returncode == 0 and 'tar' in got.stdout, got
+
+
+def test_packed_programs_do_not_depend_on_time_or_umask():
+    with folder() as path:
+        images = []
+        for mask in (0o022, 0o077):
+            before = os.umask(mask)
+            try:
+                got = pack(path, '#!/bin/sh\n# needs tar: tar\n', out=f'i{mask}')
+            finally:
+                os.umask(before)
+            assert got.returncode == 0, got.stderr
+            with open(f'{path}/i{mask}', 'rb') as file:
+                images.append(file.read())
+        assert images[0] == images[1], 'two runs differ'
+
+
+def test_a_missing_program_is_one_error_that_names_its_package():
+    with folder() as path:
+        got = pack(path, '#!/bin/sh\n# needs some-package: no-such-program\n')
+        assert got.returncode == 2 and not os.path.exists(path + '/i'), got
+        assert got.stderr.count('error:') == 1, got.stderr
+        assert 'no-such-program' in got.stderr and 'the package some-package' in got.stderr, got.stderr
+
+
+def test_a_missing_library_is_one_error():
+    with folder() as path:
+        os.makedirs(path + '/bin')
+        write(path + '/bin/ldd', '#!/bin/sh\nprintf "\\tlibgone.so.1 => not found\\n"\n', 0o755)
+        got = pack(path, '#!/bin/sh\n# needs tar: tar\n', env={'PATH': path + '/bin:' + os.environ['PATH']})
+        assert got.returncode == 2 and not os.path.exists(path + '/i'), got
+        assert got.stderr.count('error:') == 1 and 'libgone.so.1' in got.stderr and 'package tar' in got.stderr, got.stderr
+
+
+def test_only_a_script_needs_programs():
+    with folder() as path:
+        got = pack(path, '\x7fELF\n# needs some-package: no-such-program\n')
+        assert got.returncode == 0, got.stderr
+
+
+def selftests(path, name):
+    os.makedirs(path + '/src/tools/testing/selftests', exist_ok=True)
+    os.makedirs(path + '/headers/usr/include/linux', exist_ok=True)
+    write(path + '/src/tools/testing/selftests/Makefile', '')
+    return run(os.path.join(BIN, 'selftests'), '--src', path + '/src', '--headers', path + '/headers',
+               '--out', path + '/out', name)
+
+
+def test_selftests_copies_a_program_of_the_house():
+    with folder() as path:
+        got = selftests(path, 'testbed:smcrouted')
+        assert got.returncode == 0, got.stderr
+        assert read(path + '/out/testbed/smcrouted') == read(PROGRAMS + '/smcrouted')
+        got = selftests(path, 'testbed:gone')
+        assert got.returncode == 2 and 'testbed:gone' in got.stderr and 'smcrouted' in got.stderr, got
+
+
+def test_setup_gets_each_package_that_a_program_needs():
+    setup = read(os.path.join(BIN, 'setup'))
+    for name in sorted(os.listdir(PROGRAMS)):
+        for package in re.findall(r'^# needs (\S+):', read(os.path.join(PROGRAMS, name)), re.M):
+            assert re.search(rf'^\s*(program|need|unpack) {re.escape(package)} ', setup, re.M), f'{name}: {package}'
+
+
+def setup_of_a_machine(path, apt_get, **env):
+    """testbed/bin/setup in a tree of its own, with an apt-get made of shell."""
+    for name in ('bin', 'lib'):
+        os.makedirs(f'{path}/tree/testbed/{name}', exist_ok=True)
+    shutil.copy(os.path.join(BIN, 'setup'), path + '/tree/testbed/bin/setup')
+    shutil.copy(os.path.join(TESTBED, 'lib', 'common.sh'), path + '/tree/testbed/lib/common.sh')
+    text = read(path + '/tree/testbed/bin/setup').replace('unpack smcroute smcrouted', 'unpack toy toyd')
+    # Only the unpacking is looked at here: whatever else this machine lacks.
+    text = re.sub(r'^need\(\) \{$', 'need() { return 0', text, flags=re.M)
+    write(path + '/tree/testbed/bin/setup', text, 0o755)
+    os.makedirs(path + '/bin', exist_ok=True)
+    write(path + '/bin/apt-get', '#!/bin/sh\necho "$*" >> "$0.log"\n' + apt_get, 0o755)
+    return run(path + '/tree/testbed/bin/setup', 'run', env=dict(env, PATH=path + '/bin:' + os.environ['PATH']))
+
+
+def test_setup_unpacks_a_daemon_and_installs_nothing():
+    if not shutil.which('dpkg-deb'):
+        raise Skip('no dpkg-deb')
+    with folder() as path:
+        os.makedirs(path + '/deb/DEBIAN')
+        os.makedirs(path + '/deb/usr/sbin')
+        write(path + '/deb/DEBIAN/control', 'Package: toy\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n')
+        write(path + '/deb/usr/sbin/toyd', '#!/bin/sh\n', 0o755)
+        got = run('dpkg-deb', '--root-owner-group', '-b', path + '/deb', path + '/toy.deb')
+        assert got.returncode == 0, got.stderr
+        apt_get = f'[ "$1" = download ] && cp {path}/toy.deb .'
+        for _ in '12':
+            got = setup_of_a_machine(path, apt_get, NO_INSTALL='1')
+            assert got.returncode == 0, got.stderr
+            assert os.access(path + '/tree/build/packages/toy/usr/sbin/toyd', os.X_OK)
+        # The second time it is there.
+        log = read(path + '/bin/apt-get.log').splitlines()
+        assert len(log) == 1 and log[0].startswith('download '), log
+
+
+def test_setup_says_that_a_daemon_cannot_be_downloaded():
+    with folder() as path:
+        got = setup_of_a_machine(path, 'echo "E: Could not resolve" >&2; exit 100', NO_INSTALL='1')
+        assert got.returncode == 2, got
+        for word in ('error: toy: ', 'E: Could not resolve', 'what to do', 'apt-get update'):
+            assert word in got.stderr, got.stderr
+        assert 'update' not in read(path + '/bin/apt-get.log'), 'NO_INSTALL updates lists'
+        assert not os.path.exists(path + '/tree/build/packages/toy')
+
+
+def test_shellcheck():
+    if not shutil.which('shellcheck'):
+        raise Skip('no shellcheck')
+    got = run('shellcheck', '-x', *(os.path.join(PROGRAMS, name) for name in sorted(os.listdir(PROGRAMS))))
+    assert got.returncode == 0, got.stdout
+
+
+def cases():
+    return named_cases(sys.modules[__name__], 'house')
