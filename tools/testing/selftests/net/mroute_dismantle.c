@@ -1,0 +1,1114 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Multicast routing tables that die with their network namespace.
+ *
+ * A device of a dying namespace still receives for a while, and what it receives
+ * looks up multicast routing tables. So most of these tests make namespaces with
+ * a multicast router, flood them over a veth pair, and drop the last reference.
+ * A kernel that gets this wrong is expected to crash or to warn, most surely with
+ * KASAN and PROVE_RCU; what the tests assert is that the flood reached the tables
+ * before, and that every namespace does go away.
+ *
+ * MROUTE_NAMESPACES=N makes every test take N namespaces instead of its default.
+ */
+#include "mroute_lib.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <linux/fib_rules.h>
+#include <linux/filter.h>
+#include <linux/if_tun.h>
+
+#include "../kselftest_harness.h"
+
+/* Only the harness's last resort: router_wait_gone() gives up earlier. */
+#define TIMEOUT		900
+#define GONE_SECONDS	60
+#define ARRIVE_SECONDS	20
+
+#define TAPS		6
+#define BURST		8
+#define PAYLOAD		64
+#define SLOTS		3
+/* Tables beside the default one. */
+#define TABLES		100
+#define FIRST_TABLE	1000
+
+/* What VIF is what, where a test has it. */
+enum { VIF_VETH, VIF_DUMMY, VIF_REGISTER, VIF_TUNNEL, VIF_TAP };
+
+/* Who is who, by address family. */
+struct plan {
+	const struct mr_family	*f;
+	const char		*router;	/* address of the router */
+	const char		*sender;	/* its neighbour, the flood's source */
+	int			prefix;		/* of their network */
+	const char		*group;
+	const char		*unknown;	/* group without a route */
+	const char		*inner;		/* source inside of REGISTERs */
+	const char		*any;
+};
+
+static const __u8 router_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 2 };
+
+/* A namespace with a multicast router; what is not open is -1. */
+struct router {
+	char	port[IFNAMSIZ];		/* the parent's end of its veth pair */
+	int	port_index;
+	int	ns;
+	int	nl;
+	int	sk;			/* did MRT_INIT */
+	int	adder;			/* adds what outlives @sk */
+	int	taps[TAPS];		/* held in the parent */
+};
+
+static long namespaces(long count)
+{
+	const char *env = getenv("MROUTE_NAMESPACES");
+
+	return env ? strtol(env, NULL, 0) : count;
+}
+
+static time_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* The router's references to its namespace, and nothing else holds one. */
+static void router_close(struct router *r)
+{
+	close_fd(&r->sk);
+	close_fd(&r->adder);
+	close_fd(&r->nl);
+	close_fd(&r->ns);
+}
+
+static int router_new(const struct plan *p, int parent_nl, struct router *r)
+{
+	/* The socket is not read, and a full one would not be silent. */
+	const int rcvbuf = 64 << 20;
+	static int last;
+	int err;
+
+	memset(r, -1, sizeof(*r));
+	snprintf(r->port, sizeof(r->port), "mr%d",
+		 __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED));
+	r->ns = mr_ns_new();
+	if (r->ns < 0)
+		return r->ns;
+	r->nl = mr_nl_open(r->ns);
+	if (r->nl < 0)
+		return r->nl;
+	r->sk = mr_router(r->ns, p->f);
+	if (r->sk < 0)
+		return r->sk;
+	r->adder = mr_sock(r->ns, p->f);
+	if (r->adder < 0)
+		return r->adder;
+	err = mr_err(setsockopt(r->sk, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf,
+				sizeof(rcvbuf)));
+	err = err ?: mr_link_add_veth(parent_nl, r->port, r->ns, "veth",
+				      router_mac);
+	err = err ?: mr_link_up(r->nl, "lo");
+	/* In this order the parent's end can send at once. */
+	err = err ?: mr_link_up(r->nl, "veth");
+	err = err ?: mr_link_up(parent_nl, r->port);
+	err = err ?: mr_addr_add(r->nl, p->f, "veth", p->router, p->prefix);
+	if (err)
+		return err;
+	r->port_index = mr_link_index(parent_nl, r->port);
+	return r->port_index < 0 ? r->port_index : 0;
+}
+
+static int router_add_vif(const struct plan *p, struct router *r, int vifi,
+			  const char *name)
+{
+	int index = mr_link_index(r->nl, name);
+
+	return index < 0 ? index : mr_vif_add(r->adder, p->f, vifi, index);
+}
+
+/* Static VIFs of the veth and a dummy, and a static route from one to @oifs. */
+static int router_add_static(const struct plan *p, struct router *r, __u32 oifs)
+{
+	int err;
+
+	err = mr_link_add(r->nl, "dummy", "dummy", NULL);
+	err = err ?: mr_link_up(r->nl, "dummy");
+	err = err ?: router_add_vif(p, r, VIF_VETH, "veth");
+	err = err ?: router_add_vif(p, r, VIF_DUMMY, "dummy");
+	return err ?: mr_mfc(r->adder, p->f, MRT_ADD_MFC, p->sender, p->group,
+			     VIF_VETH, oifs);
+}
+
+/* Without this, input would not ask for routes any more once the router's socket
+ * and its VIFs are gone. The counter of the namespace is a copy of one that
+ * FIXTURE_SETUP() holds up.
+ */
+static int router_keep_forwarding(const struct plan *p, struct router *r)
+{
+	return mr_link_mc_forwarding(r->nl, "veth", 1000);
+}
+
+/* The parent's end vanishes as devices of the namespace do. */
+static int router_wait_gone(int parent_nl, const struct router *r)
+{
+	time_t end = now() + GONE_SECONDS;
+	int index;
+
+	do {
+		index = mr_link_index(parent_nl, r->port);
+		if (index == -ENODEV)
+			return 0;
+		usleep(1000);
+	} while (index > 0 && now() < end);
+	return index < 0 ? index : -ETIMEDOUT;
+}
+
+/* A thread of the parent that sends frames to a router, in turn. */
+struct flood {
+	pthread_t	thread;
+	int		sk;
+	int		ifindex;
+	bool		stop;
+	unsigned long	sent;
+	unsigned int	n;
+	struct mr_frame	frames[3];
+};
+
+static unsigned long flood_sent(struct flood *flood)
+{
+	return __atomic_load_n(&flood->sent, __ATOMIC_RELAXED);
+}
+
+/* It ends by itself when the device has gone down under it. */
+static void *flood_run(void *arg)
+{
+	struct flood *flood = arg;
+	unsigned int i = 0;
+	int err = 0;
+
+	while (err != -ENETDOWN && err != -ENXIO &&
+	       !__atomic_load_n(&flood->stop, __ATOMIC_RELAXED)) {
+		err = mr_packet_send(flood->sk, SOCK_RAW, flood->ifindex,
+				     &flood->frames[i++ % flood->n]);
+		if (!err)
+			__atomic_add_fetch(&flood->sent, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+static int flood_start(struct flood *flood, int ifindex)
+{
+	flood->ifindex = ifindex;
+	flood->stop = false;
+	flood->sent = 0;
+	flood->sk = mr_packet_socket(-1, SOCK_RAW);
+	if (flood->sk < 0)
+		return flood->sk;
+	return -pthread_create(&flood->thread, NULL, flood_run, flood);
+}
+
+static void flood_stop(struct flood *flood)
+{
+	__atomic_store_n(&flood->stop, true, __ATOMIC_RELAXED);
+	pthread_join(flood->thread, NULL);
+	close(flood->sk);
+}
+
+static int flood_add_data(struct flood *flood, const struct plan *p,
+			  const char *group)
+{
+	return mr_frame_udp(&flood->frames[flood->n++], p->f, p->sender,
+			    group, 64, 5000, PAYLOAD);
+}
+
+static int flood_add_register(struct flood *flood, const struct plan *p,
+			      int version)
+{
+	return mr_frame_register(&flood->frames[flood->n++], p->f, version,
+				 router_mac, p->sender, p->router, p->inner,
+				 p->group);
+}
+
+FIXTURE(mroute) {
+	int	holder;
+	int	nl;
+	bool	forwarding;	/* a new namespace forwards by itself */
+};
+
+FIXTURE_VARIANT(mroute) {
+	struct plan plan;
+};
+
+FIXTURE_VARIANT_ADD(mroute, ipv4) {
+	.plan = {
+		.f	= &mr_ipv4,
+		.router	= "10.1.0.1",
+		.sender	= "10.1.0.2",
+		.prefix	= 24,
+		.group	= "239.1.0.1",
+		.unknown = "239.1.0.2",
+		.inner	= "10.2.0.1",
+		.any	= "0.0.0.0",
+	},
+};
+
+FIXTURE_SETUP(mroute)
+{
+	const struct plan *p = &variant->plan;
+	char buf[16];
+
+	self->holder = -1;
+	self->nl = -1;
+	if (geteuid())
+		SKIP(return, "needs root");
+
+	/* New namespaces copy the initial one's "all" configuration, with the
+	 * count of its routers. A daemon that has the place does as well.
+	 */
+	self->holder = mr_router(-1, p->f);
+	if (self->holder == -ENOPROTOOPT)
+		SKIP(return, "no CONFIG_IP_MROUTE");
+	ASSERT_TRUE(self->holder >= 0 || self->holder == -EADDRINUSE);
+
+	/* The parent of the namespaces under test is not the machine's own. */
+	ASSERT_EQ(0, unshare(CLONE_NEWNET));
+	self->nl = mr_nl_open(-1);
+	ASSERT_LE(0, self->nl);
+	ASSERT_LT(0, mr_read(-1, "/proc/sys/net/ipv4/conf/all/mc_forwarding",
+			     buf, sizeof(buf)));
+	self->forwarding = atoi(buf) > 0;
+}
+
+/* One more namespace, alone: cleanup_net() takes it up only when it is through
+ * with all that died before.
+ */
+FIXTURE_TEARDOWN(mroute)
+{
+	struct router r;
+
+	EXPECT_EQ(0, router_new(&variant->plan, self->nl, &r));
+	router_close(&r);
+	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
+	close_fd(&self->nl);
+	close_fd(&self->holder);
+}
+
+static void link_rx_cb(const struct nlmsghdr *nh, void *arg)
+{
+	const struct nlattr *nla;
+
+	nla = mr_nl_msg_attr(nh, sizeof(struct ifinfomsg), IFLA_STATS64);
+	if (nla)
+		memcpy(arg, (char *)nla + NLA_HDRLEN +
+		       offsetof(struct rtnl_link_stats64, rx_packets),
+		       sizeof(__u64));
+}
+
+/* What REGISTERs are unpacked comes in on pimreg. */
+static long arrived_register(const struct plan *p, struct router *r)
+{
+	struct mr_nlreq req;
+	__u64 rx = 0;
+	int ret;
+
+	mr_link_begin(&req, RTM_GETLINK, 0, "pimreg", 0);
+	ret = mr_nl_query(r->nl, &req, link_rx_cb, &rx);
+	return ret < 0 ? ret : (long)rx;
+}
+
+static long arrived_data(const struct plan *p, struct router *r)
+{
+	struct mr_count count;
+	int err;
+
+	err = mr_mfc_count(r->adder, p->f, p->sender, p->group, &count);
+	return err ?: (long)count.packets;
+}
+
+static long arrived_both(const struct plan *p, struct router *r)
+{
+	struct mr_count count;
+	long data;
+	int err;
+
+	data = arrived_data(p, r);
+	if (data <= 0)
+		return data;
+	err = mr_mfc_count(r->adder, p->f, p->inner, p->group, &count);
+	return err ?: (long)count.packets;
+}
+
+/* A packet that waits for its route has a line of its own, without counts. */
+static long arrived_unresolved(const struct plan *p, struct router *r)
+{
+	struct mr_count count;
+	int err;
+
+	err = mr_proc_count(r->ns, p->f, p->sender, p->unknown, &count);
+	return err == -ENOENT ? 0 : err ?: 2;
+}
+
+/* The register VIF goes with the router's socket, so that the namespace dies
+ * without one.
+ */
+static int prepare_register(const struct plan *p, struct router *r)
+{
+	int err;
+
+	err = mr_setopt(r->sk, p->f, MRT_PIM, 1);
+	return err ?: mr_vif_add_register(r->sk, p->f, VIF_REGISTER);
+}
+
+static int prepare_data(const struct plan *p, struct router *r)
+{
+	int err;
+
+	err = router_add_static(p, r, 1 << VIF_DUMMY);
+	return err ?: router_keep_forwarding(p, r);
+}
+
+/* The router's devices are all static, and so die with the table. */
+static int prepare_devices(const struct plan *p, struct router *r)
+{
+	__u32 oifs = 1 << VIF_DUMMY | 1 << VIF_REGISTER | 1 << VIF_TUNNEL;
+	int err;
+
+	err = mr_setopt(r->sk, p->f, MRT_PIM, 1);
+	err = err ?: mr_vif_add_register(r->adder, p->f, VIF_REGISTER);
+	if (!err && p->f->family == AF_INET && mr_link_index(r->nl, "tunl0") > 0)
+		err = mr_vif_add_tunnel(r->adder, VIF_TUNNEL, p->router,
+					p->sender);
+	err = err ?: router_add_static(p, r, oifs);
+	err = err ?: mr_mfc(r->adder, p->f, MRT_ADD_MFC, p->inner, p->group,
+			    VIF_REGISTER, oifs & ~(1 << VIF_REGISTER));
+	return err ?: router_keep_forwarding(p, r);
+}
+
+/* A rule that no packet can follow, since it has no such table, and tables that
+ * every packet passes on its way to finding that out. With one table only,
+ * MRT_TABLE is -ENOPROTOOPT.
+ */
+static int prepare_tables(const struct plan *p, struct router *r)
+{
+	struct fib_rule_hdr frh = {
+		.family = p->f->rtnl_family,
+		.action = FR_ACT_TO_TBL,
+	};
+	struct mr_nlreq req;
+	int err = 0, i, sk;
+
+	for (i = 0; !err && i < TABLES; i++) {
+		sk = mr_sock(r->ns, p->f);
+		if (sk < 0)
+			return sk;
+		err = mr_setopt(sk, p->f, MRT_TABLE, FIRST_TABLE + i);
+		close(sk);
+	}
+	if (err)
+		return err;
+	mr_nl_begin(&req, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &frh,
+		    sizeof(frh));
+	mr_nl_put_u32(&req, FRA_PRIORITY, 1);
+	mr_nl_put_u32(&req, FRA_TABLE, FIRST_TABLE + TABLES);
+	err = mr_nl_talk(r->nl, &req);
+	return err ?: prepare_data(p, r);
+}
+
+/* A TAP for the router whose filter takes as long as one filter can, and drops. It
+ * must take longer than the kernel does from clearing the VIFs to freeing the
+ * table, so every instruction calls a function. Its file belongs to the caller's
+ * namespace and thus does not hold the router's.
+ */
+static int slow_tap(const struct plan *p, struct router *r, int nl, int i)
+{
+	static struct sock_filter code[BPF_MAXINSNS];
+	struct sock_fprog prog = { .len = BPF_MAXINSNS, .filter = code };
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	int err, k;
+
+	for (k = 0; k < BPF_MAXINSNS - 1; k++)
+		code[k] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+						       k % 32);
+	code[k] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "tap%d", i);
+	r->taps[i] = mr_open(-1, "/dev/net/tun", O_RDWR);
+	if (r->taps[i] < 0)
+		return r->taps[i];
+	if (ioctl(r->taps[i], TUNSETIFF, &ifr) ||
+	    ioctl(r->taps[i], TUNATTACHFILTER, &prog))
+		return -errno;
+	err = mr_link_move(nl, ifr.ifr_name, r->ns);
+	err = err ?: mr_link_up(r->nl, ifr.ifr_name);
+	return err ?: router_add_vif(p, r, VIF_TAP + i, ifr.ifr_name);
+}
+
+static int prepare_taps(const struct plan *p, struct router *r)
+{
+	int nl = mr_nl_open(-1);
+	int err = nl < 0 ? nl : 0;
+	__u32 oifs = 0;
+	int i;
+
+	for (i = 0; !err && i < TAPS; i++) {
+		err = slow_tap(p, r, nl, i);
+		oifs |= 1 << (VIF_TAP + i);
+	}
+	close_fd(&nl);
+	err = err ?: router_add_static(p, r, oifs);
+	return err ?: router_keep_forwarding(p, r);
+}
+
+static int wait_arrived(const struct plan *p, struct router *r, long least,
+			long (*arrived)(const struct plan *p, struct router *r))
+{
+	time_t end = now() + ARRIVE_SECONDS;
+	long n;
+
+	do {
+		n = arrived(p, r);
+		if (n >= least)
+			return 0;
+		usleep(1000);
+	} while (n >= 0 && now() < end);
+	return n < 0 ? n : -ETIMEDOUT;
+}
+
+/* Lets @count namespaces die under @flood. */
+static void dismantle(struct __test_metadata *_metadata,
+		      FIXTURE_DATA(mroute) * self, const struct plan *p,
+		      struct flood *flood, long count,
+		      int (*prepare)(const struct plan *p, struct router *r),
+		      long (*arrived)(const struct plan *p, struct router *r))
+{
+	unsigned long sent, alive = 0, dying = 0;
+	struct router r;
+	long i;
+	int k;
+
+	for (i = 0; i < count; i++) {
+		ASSERT_EQ(0, router_new(p, self->nl, &r));
+		ASSERT_EQ(0, prepare(p, &r));
+		ASSERT_EQ(0, flood_start(flood, r.port_index));
+		ASSERT_EQ(0, wait_arrived(p, &r, 2, arrived)) {
+			TH_LOG("%lu packets sent, none arrived",
+			       flood_sent(flood));
+		}
+
+		sent = flood_sent(flood);
+		router_close(&r);
+		ASSERT_EQ(0, router_wait_gone(self->nl, &r));
+		flood_stop(flood);
+		/* Held until here: had they kept the namespace, it would live. */
+		for (k = 0; k < TAPS; k++)
+			close_fd(&r.taps[k]);
+
+		alive += sent;
+		dying += flood->sent - sent;
+	}
+	TH_LOG("%ld namespaces: %lu packets sent before, %lu while dying",
+	       count, alive, dying);
+	EXPECT_LT(0UL, dying);
+}
+
+static bool has_pim(const struct plan *p)
+{
+	int sk = mr_sock(-1, p->f);
+	int ret = mr_getopt(sk, p->f, MRT_PIM);
+
+	close(sk);
+	return ret >= 0;
+}
+
+TEST_F_TIMEOUT(mroute, pimv1_register, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct flood flood = {};
+
+	if (!has_pim(p))
+		SKIP(return, "no CONFIG_IP_PIMSM_V1");
+	ASSERT_EQ(0, flood_add_register(&flood, p, 1));
+	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_register,
+		  arrived_register);
+}
+
+TEST_F_TIMEOUT(mroute, pimv2_register, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct flood flood = {};
+
+	if (!has_pim(p))
+		SKIP(return, "no CONFIG_IP_PIMSM_V2");
+	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
+	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_register,
+		  arrived_register);
+}
+
+TEST_F_TIMEOUT(mroute, multicast_data, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct flood flood = {};
+
+	if (!self->forwarding)
+		SKIP(return, "not started in the initial network namespace");
+	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
+	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_data,
+		  arrived_data);
+}
+
+/* Packets that have no route are queued as long as there is a router. */
+TEST_F_TIMEOUT(mroute, unresolved, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct flood flood = {};
+
+	if (!self->forwarding)
+		SKIP(return, "not started in the initial network namespace");
+	ASSERT_EQ(0, flood_add_data(&flood, p, p->unknown));
+	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_data,
+		  arrived_unresolved);
+}
+
+/* Look-ups that are in the midst of the tables when one of these goes. */
+TEST_F_TIMEOUT(mroute, many_tables, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct flood flood = {};
+	int err, sk;
+
+	if (!self->forwarding)
+		SKIP(return, "not started in the initial network namespace");
+	sk = mr_sock(-1, p->f);
+	ASSERT_LE(0, sk);
+	err = mr_setopt(sk, p->f, MRT_TABLE, RT_TABLE_DEFAULT);
+	close(sk);
+	if (err == -ENOPROTOOPT)
+		SKIP(return, "no CONFIG_IP_MROUTE_MULTIPLE_TABLES");
+	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
+	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_tables,
+		  arrived_data);
+}
+
+/* A reader that is still in the table when it is freed: without slow outputs the
+ * time for that is too short to be hit.
+ */
+TEST_F_TIMEOUT(mroute, slow_reader, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct flood flood = {};
+
+	if (!self->forwarding)
+		SKIP(return, "not started in the initial network namespace");
+	if (access("/dev/net/tun", R_OK | W_OK))
+		SKIP(return, "no /dev/net/tun");
+	ASSERT_EQ(0, mr_sysctl(-1, "/proc/sys/net/core/optmem_max", "1048576"));
+	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
+	dismantle(_metadata, self, p, &flood, namespaces(24), prepare_taps,
+		  arrived_data);
+}
+
+TEST_F_TIMEOUT(mroute, register_vif_dies, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct flood flood = {};
+
+	if (!self->forwarding)
+		SKIP(return, "not started in the initial network namespace");
+	if (!has_pim(p))
+		SKIP(return, "no CONFIG_IP_PIMSM_V1 or _V2");
+	ASSERT_EQ(0, flood_add_register(&flood, p, 1));
+	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
+	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
+	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_devices,
+		  arrived_both);
+}
+
+/* The transmit path of pimreg has only rcu_read_lock_bh() around it, and UDP would
+ * bring a lock of its own. PROVE_RCU says so if the look-up misses one.
+ */
+TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
+{
+	const struct timeval timeout = { .tv_sec = ARRIVE_SECONDS };
+	const struct plan *p = &variant->plan;
+	struct mr_frame frame;
+	struct igmpmsg *msg;
+	struct router r;
+	char buf[2048];
+	size_t len;
+	int index;
+	int sk;
+
+	if (!has_pim(p))
+		SKIP(return, "no CONFIG_IP_PIMSM_V1 or _V2");
+	ASSERT_EQ(0, router_new(p, self->nl, &r));
+	ASSERT_EQ(0, prepare_register(p, &r));
+	ASSERT_EQ(0, setsockopt(r.sk, SOL_SOCKET, SO_RCVTIMEO, &timeout,
+				sizeof(timeout)));
+	index = mr_link_index(r.nl, "pimreg");
+	ASSERT_LT(0, index);
+	ASSERT_EQ(0, mr_frame_udp(&frame, p->f, p->sender, p->group, 64, 5000,
+				  PAYLOAD));
+	sk = mr_packet_socket(r.ns, SOCK_DGRAM);
+	ASSERT_LE(0, sk);
+	ASSERT_EQ(0, mr_packet_send(sk, SOCK_DGRAM, index, &frame));
+
+	/* A real packet of IGMP has its protocol where a message has 0. */
+	msg = (void *)buf;
+	do {
+		ASSERT_LT((ssize_t)sizeof(*msg),
+			  recv(r.sk, buf, sizeof(buf), 0));
+	} while (msg->im_mbz);
+	EXPECT_EQ(IGMPMSG_WHOLEPKT, msg->im_msgtype);
+	EXPECT_EQ(VIF_REGISTER, msg->im_vif);
+	len = frame.len - ETH_HLEN;
+	EXPECT_EQ(0, memcmp(msg + 1, frame.data + ETH_HLEN, len));
+
+	close(sk);
+	router_close(&r);
+	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
+}
+
+/* Readers: what they return is what was wrong, or NULL. */
+
+static bool is_burst(const struct mr_count *count)
+{
+	return count->packets == BURST &&
+	       count->bytes == BURST * (sizeof(struct iphdr) +
+					sizeof(struct udphdr) + PAYLOAD);
+}
+
+static const char *read_socket(const struct plan *p, int sk)
+{
+	struct mr_count count;
+	int ret;
+
+	if (mr_getopt(sk, p->f, MRT_VERSION) != 0x0305)
+		return "MRT_VERSION";
+	if (mr_getopt(sk, p->f, MRT_ASSERT) != 1)
+		return "MRT_ASSERT";
+	ret = mr_getopt(sk, p->f, MRT_PIM);
+	if (ret != 1 && ret != -ENOPROTOOPT)
+		return "MRT_PIM";
+	if (mr_vif_count(sk, p->f, VIF_VETH, &count) || !is_burst(&count))
+		return "SIOCGETVIFCNT";
+	if (mr_vif_count(sk, p->f, MAXVIFS - 1, &count) != -EINVAL)
+		return "SIOCGETVIFCNT of a VIF that does not exist";
+	if (mr_mfc_count(sk, p->f, p->sender, p->group, &count) ||
+	    !is_burst(&count))
+		return "SIOCGETSGCNT";
+	if (mr_mfc_count(sk, p->f, p->inner, p->group, &count) != -EADDRNOTAVAIL)
+		return "SIOCGETSGCNT of a route that does not exist";
+	return NULL;
+}
+
+#ifdef __x86_64__
+/* The two requests of a 32-bit program; it is one of 64 bits that makes them. */
+struct compat {
+	struct {
+		vifi_t		vifi;
+		__u32		icount, ocount, ibytes, obytes;
+	} vif;
+	struct {
+		struct in_addr	src, grp;
+		__u32		pktcnt, bytecnt, wrong_if;
+	} sg;
+};
+
+static int compat_syscall(int nr, int a, unsigned int b, void *c)
+{
+	long ret;
+
+	asm volatile("int $0x80" : "=a" (ret) : "0" (nr), "b" (a), "c" (b),
+		     "d" (c) : "memory", "r8", "r9", "r10", "r11");
+	return ret;
+}
+
+/* Without CONFIG_IA32_EMULATION the instruction is a fault. */
+static bool has_compat(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		signal(SIGSEGV, SIG_DFL);
+		_exit(compat_syscall(20 /* getpid */, 0, 0, NULL) != getpid());
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && !status;
+}
+
+static const char *read_compat(const struct plan *p, int sk, struct compat *c)
+{
+	const int ioctl_nr = 54;
+
+	c->vif.vifi = VIF_VETH;
+	if (compat_syscall(ioctl_nr, sk, SIOCGETVIFCNT, &c->vif) ||
+	    c->vif.icount != BURST)
+		return "compat SIOCGETVIFCNT";
+	if (mr_addr(p->f, p->sender, &c->sg.src) ||
+	    mr_addr(p->f, p->group, &c->sg.grp) ||
+	    compat_syscall(ioctl_nr, sk, SIOCGETSGCNT, &c->sg) ||
+	    c->sg.pktcnt != BURST)
+		return "compat SIOCGETSGCNT";
+	return NULL;
+}
+#else
+struct compat {
+	char	none;
+};
+
+static bool has_compat(void)
+{
+	return false;
+}
+
+static const char *read_compat(const struct plan *p, int sk, struct compat *c)
+{
+	return NULL;
+}
+
+#define MAP_32BIT 0
+#endif
+
+static const char *read_files(const struct plan *p)
+{
+	struct mr_count count;
+	char buf[2048];
+
+	if (mr_read(-1, p->f->proc_vif, buf, sizeof(buf)) <= 0 ||
+	    !strstr(buf, "veth ") || !strstr(buf, "dummy "))
+		return p->f->proc_vif;
+	if (mr_proc_count(-1, p->f, p->sender, p->group, &count) ||
+	    !is_burst(&count))
+		return p->f->proc_cache;
+	return NULL;
+}
+
+static void route_cb(const struct nlmsghdr *nh, void *arg)
+{
+	const struct nlattr *nla;
+	struct rta_mfc_stats stats;
+	struct mr_count count;
+
+	nla = mr_nl_msg_attr(nh, sizeof(struct rtmsg), RTA_MFC_STATS);
+	if (nh->nlmsg_type != RTM_NEWROUTE || !nla)
+		return;
+	memcpy(&stats, (char *)nla + NLA_HDRLEN, sizeof(stats));
+	count.packets = stats.mfcs_packets;
+	count.bytes = stats.mfcs_bytes;
+	*(int *)arg += is_burst(&count);
+}
+
+static void table_cb(const struct nlmsghdr *nh, void *arg)
+{
+	const struct nlattr *spec, *id;
+
+	spec = mr_nl_msg_attr(nh, sizeof(struct ifinfomsg), IFLA_AF_SPEC);
+	if (nh->nlmsg_type != RTM_NEWLINK || !spec)
+		return;
+	id = mr_nl_attr((void *)((char *)spec + NLA_HDRLEN),
+			spec->nla_len - NLA_HDRLEN, IPMRA_TABLE_ID);
+	*(int *)arg += id && *(__u32 *)((char *)id + NLA_HDRLEN) ==
+			     RT_TABLE_DEFAULT;
+}
+
+static const char *read_netlink(const struct plan *p, int nl)
+{
+	struct rtmsg rtm = { .rtm_family = p->f->rtnl_family };
+	struct ifinfomsg ifi = { .ifi_family = p->f->rtnl_family };
+	struct mr_nlreq req;
+	__u8 src[16], group[16];
+	int good = 0;
+
+	mr_nl_begin(&req, RTM_GETROUTE, NLM_F_DUMP, &rtm, sizeof(rtm));
+	if (mr_nl_query(nl, &req, route_cb, &good) != 1 || good != 1)
+		return "RTM_GETROUTE dump";
+
+	mr_addr(p->f, p->sender, src);
+	mr_addr(p->f, p->group, group);
+	rtm.rtm_src_len = p->f->addr_len * 8;
+	rtm.rtm_dst_len = p->f->addr_len * 8;
+	mr_nl_begin(&req, RTM_GETROUTE, 0, &rtm, sizeof(rtm));
+	mr_nl_put(&req, RTA_SRC, src, p->f->addr_len);
+	mr_nl_put(&req, RTA_DST, group, p->f->addr_len);
+	if (mr_nl_query(nl, &req, route_cb, &good) != 1 || good != 2)
+		return "RTM_GETROUTE";
+
+	mr_nl_begin(&req, RTM_GETLINK, NLM_F_DUMP, &ifi, sizeof(ifi));
+	if (mr_nl_query(nl, &req, table_cb, &good) != 1 || good != 3)
+		return "RTM_GETLINK dump";
+	return NULL;
+}
+
+/* What one slot has: namespaces one after the other, with readers in each. */
+struct slot {
+	pthread_t		thread;
+	const struct plan	*p;
+	struct compat		*compat;	/* NULL: cannot */
+	long			count;
+	const char		*wrong;
+	unsigned long		loops;
+	/* The namespace of now, for its readers */
+	int			ns;
+	bool			stop;
+};
+
+struct reader {
+	pthread_t		thread;
+	struct slot		*slot;
+	bool			netlink;	/* or sockets and files */
+	const char		*wrong;
+	unsigned long		loops;
+};
+
+static void *reader_run(void *arg)
+{
+	struct reader *reader = arg;
+	struct slot *slot = reader->slot;
+	const struct plan *p = slot->p;
+	const char *wrong = NULL;
+	int sk = -1, nl = -1;
+
+	if (mr_ns_enter(slot->ns))
+		wrong = "setns()";
+	sk = mr_sock(-1, p->f);
+	nl = mr_nl_open(-1);
+	while (!wrong && !__atomic_load_n(&slot->stop, __ATOMIC_RELAXED)) {
+		if (reader->netlink) {
+			wrong = read_netlink(p, nl);
+		} else {
+			wrong = read_socket(p, sk) ?: read_files(p);
+			if (!wrong && slot->compat)
+				wrong = read_compat(p, sk, slot->compat);
+		}
+		__atomic_add_fetch(&reader->loops, 1, __ATOMIC_RELAXED);
+	}
+	reader->wrong = wrong;
+	/* The last of these, or of the threads, ends the namespace. */
+	close_fd(&nl);
+	close_fd(&sk);
+	return NULL;
+}
+
+/* One namespace's life; @nl and the threads that come from here are the parent's. */
+static const char *slot_round(struct slot *slot, int nl)
+{
+	struct reader readers[2] = {};
+	const struct plan *p = slot->p;
+	const char *wrong = NULL;
+	struct mr_frame frame;
+	struct router r;
+	int err, i, sk;
+
+	if (router_new(p, nl, &r))
+		return "the namespace's set-up";
+	err = mr_setopt(r.sk, p->f, MRT_PIM, 1);
+	if (err && err != -ENOPROTOOPT)
+		return "setting MRT_PIM";
+	if (mr_setopt(r.sk, p->f, MRT_ASSERT, 1) ||
+	    router_add_static(p, &r, 1 << VIF_DUMMY))
+		return "the VIFs' set-up";
+
+	err = mr_frame_udp(&frame, p->f, p->sender, p->group, 64, 5000, PAYLOAD);
+	sk = mr_packet_socket(-1, SOCK_RAW);
+	for (i = 0; i < BURST; i++)
+		err = err ?: mr_packet_send(sk, SOCK_RAW, r.port_index, &frame);
+	close(sk);
+	if (err || wait_arrived(p, &r, BURST, arrived_data))
+		return "the forwarding of data";
+
+	slot->ns = r.ns;
+	slot->stop = false;
+	for (i = 0; i < 2; i++) {
+		readers[i].slot = slot;
+		readers[i].netlink = i;
+		if (pthread_create(&readers[i].thread, NULL, reader_run,
+				   &readers[i]))
+			return "pthread_create()";
+	}
+	for (i = 0; i < 2; i++)
+		while (__atomic_load_n(&readers[i].loops, __ATOMIC_RELAXED) < 3 &&
+		       !__atomic_load_n(&readers[i].wrong, __ATOMIC_RELAXED))
+			usleep(1000);
+	router_close(&r);
+	__atomic_store_n(&slot->stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < 2; i++) {
+		pthread_join(readers[i].thread, NULL);
+		wrong = wrong ?: readers[i].wrong;
+		slot->loops += readers[i].loops;
+	}
+	if (!wrong && router_wait_gone(nl, &r))
+		wrong = "the namespace's end";
+	return wrong;
+}
+
+static void *slot_run(void *arg)
+{
+	struct slot *slot = arg;
+	int nl = mr_nl_open(-1);
+	long i;
+
+	for (i = 0; i < slot->count && !slot->wrong; i++)
+		slot->wrong = slot_round(slot, nl);
+	close_fd(&nl);
+	return NULL;
+}
+
+/* Every other way to a table, in some namespaces while others die. */
+TEST_F_TIMEOUT(mroute, readers, TIMEOUT)
+{
+	struct slot slots[SLOTS] = {};
+	unsigned long loops = 0;
+	struct compat *compat = NULL;
+	int i;
+
+	if (has_compat()) {
+		compat = mmap(NULL, sizeof(*compat) * SLOTS,
+			      PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+		ASSERT_NE(MAP_FAILED, compat);
+	} else {
+		TH_LOG("without compat ioctls: no CONFIG_IA32_EMULATION");
+	}
+	for (i = 0; i < SLOTS; i++) {
+		slots[i].p = &variant->plan;
+		slots[i].compat = compat ? compat + i : NULL;
+		slots[i].count = (namespaces(12) + SLOTS - 1) / SLOTS;
+		ASSERT_EQ(0, pthread_create(&slots[i].thread, NULL, slot_run,
+					    &slots[i]));
+	}
+	for (i = 0; i < SLOTS; i++) {
+		pthread_join(slots[i].thread, NULL);
+		loops += slots[i].loops;
+		EXPECT_EQ(NULL, slots[i].wrong) {
+			TH_LOG("wrong: %s", slots[i].wrong);
+		}
+	}
+	TH_LOG("%ld namespaces, each of their two readers %lu times through",
+	       SLOTS * slots[0].count, loops / (2 * SLOTS * slots[0].count));
+}
+
+/* All that MRT_FLUSH tells apart, and what it leaves. */
+static void flush_all(struct __test_metadata *_metadata, const struct plan *p,
+		      struct router *r, int veth)
+{
+	struct mr_count count;
+	int flags;
+
+	for (flags = 0; flags < 16; flags++) {
+		ASSERT_EQ(0, mr_vif_add(r->sk, p->f, VIF_VETH, veth));
+		ASSERT_EQ(0, router_add_vif(p, r, VIF_DUMMY, "dummy"));
+		ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->sender,
+				    p->group, VIF_VETH, 1 << VIF_DUMMY));
+		ASSERT_EQ(0, mr_mfc(r->adder, p->f, MRT_ADD_MFC, p->inner,
+				    p->group, VIF_VETH, 1 << VIF_DUMMY));
+		ASSERT_EQ(0, mr_setopt(r->sk, p->f, MRT_FLUSH, flags));
+		EXPECT_EQ(!(flags & MRT_FLUSH_VIFS),
+			  !mr_vif_count(r->sk, p->f, VIF_VETH, &count));
+		EXPECT_EQ(!(flags & MRT_FLUSH_VIFS_STATIC),
+			  !mr_vif_count(r->sk, p->f, VIF_DUMMY, &count));
+		EXPECT_EQ(!(flags & MRT_FLUSH_MFC),
+			  !mr_mfc_count(r->sk, p->f, p->sender, p->group,
+					&count));
+		EXPECT_EQ(!(flags & MRT_FLUSH_MFC_STATIC),
+			  !mr_mfc_count(r->sk, p->f, p->inner, p->group,
+					&count));
+		ASSERT_EQ(0, mr_setopt(r->sk, p->f, MRT_FLUSH, 15));
+	}
+}
+
+/* A router in a table of its own, for a moment. False where there is one only. */
+static bool use_table(struct __test_metadata *_metadata, const struct plan *p,
+		      struct router *r, int id, int veth)
+{
+	int sk = mr_sock(r->ns, p->f);
+	int err;
+
+	ASSERT_LE(0, sk);
+	err = mr_setopt(sk, p->f, MRT_TABLE, id);
+	if (!err) {
+		ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_INIT, 1));
+		EXPECT_EQ(-EBUSY, mr_setopt(sk, p->f, MRT_TABLE, id));
+		EXPECT_EQ(0, mr_vif_add(sk, p->f, VIF_VETH, veth));
+		if (has_pim(p)) {
+			EXPECT_EQ(0, mr_vif_add_register(sk, p->f,
+							 VIF_REGISTER));
+		}
+		EXPECT_EQ(0, mr_mfc(sk, p->f, MRT_ADD_MFC, p->sender, p->group,
+				    VIF_VETH, 1 << VIF_REGISTER));
+		EXPECT_EQ(-EINVAL, mr_setopt(r->adder, p->f, MRT_TABLE,
+					     1000000000));
+	} else {
+		EXPECT_EQ(-ENOPROTOOPT, err);
+	}
+	close(sk);
+	return !err;
+}
+
+/* A router comes and goes, with all that it can add, while data flows. */
+TEST_F_TIMEOUT(mroute, cycles, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	long i, n = namespaces(6);
+	struct flood flood = {};
+	struct mr_count count;
+	bool tables = true;
+	struct router r;
+	int veth;
+
+	ASSERT_EQ(0, router_new(p, self->nl, &r));
+	ASSERT_EQ(0, router_add_static(p, &r, 1 << VIF_DUMMY));
+	veth = mr_link_index(r.nl, "veth");
+	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
+	ASSERT_EQ(0, flood_start(&flood, r.port_index));
+	ASSERT_EQ(0, wait_arrived(p, &r, 1, arrived_data));
+	ASSERT_EQ(0, mr_setopt(r.sk, p->f, MRT_FLUSH, 15));
+
+	for (i = 0; i < n; i++) {
+		EXPECT_EQ(-EADDRINUSE, mr_setopt(r.adder, p->f, MRT_INIT, 1));
+		EXPECT_EQ(-EACCES, mr_setopt(r.adder, p->f, MRT_DONE, 1));
+		flush_all(_metadata, p, &r, veth);
+
+		ASSERT_EQ(0, mr_vif_add(r.sk, p->f, VIF_VETH, veth));
+		ASSERT_EQ(0, router_add_vif(p, &r, VIF_DUMMY, "dummy"));
+		ASSERT_EQ(0, mr_mfc(r.sk, p->f, MRT_ADD_MFC_PROXY, p->any,
+				    p->group, VIF_VETH, 1 << VIF_DUMMY));
+		EXPECT_EQ(0, mr_mfc(r.sk, p->f, MRT_DEL_MFC_PROXY, p->any,
+				    p->group, VIF_VETH, 0));
+		EXPECT_EQ(-ENOENT, mr_mfc(r.sk, p->f, MRT_DEL_MFC, p->inner,
+					  p->group, VIF_VETH, 0));
+		tables = use_table(_metadata, p, &r, 100 + i % 2, veth);
+
+		ASSERT_EQ(0, mr_setopt(r.sk, p->f, MRT_DONE, 1));
+		EXPECT_EQ(-EACCES, mr_setopt(r.sk, p->f, MRT_DONE, 1));
+		EXPECT_NE(0, mr_vif_count(r.sk, p->f, VIF_VETH, &count));
+		EXPECT_EQ(0, mr_vif_count(r.sk, p->f, VIF_DUMMY, &count));
+		ASSERT_EQ(0, mr_setopt(r.sk, p->f, MRT_INIT, 1));
+		EXPECT_EQ(0, mr_vif_del(r.sk, p->f, VIF_DUMMY));
+	}
+	if (!tables)
+		TH_LOG("MRT_TABLE: no CONFIG_IP_MROUTE_MULTIPLE_TABLES");
+
+	router_close(&r);
+	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
+	flood_stop(&flood);
+	TH_LOG("%ld cycles, %lu packets sent", n, flood.sent);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Multicast routing while memory allocations fail: every allocation of its
+ * part of a namespace's set-up, and of its socket options, fails once. What
+ * fails must be undone whole, which kmemleak decides at the end, and what goes
+ * on regardless must work.
+ *
+ * /proc/thread-self/fail-nth picks the allocation. Which functions it belongs
+ * to is read from the trace that fault injection leaves in the kernel log, so
+ * that the test knows, rather than hopes, that it has reached multicast
+ * routing's own code. A namespace's set-up allocates hundreds of times outside
+ * of it; of those only a sample fails, unless MROUTE_FAILNTH_ALL=1.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <linux/in.h>
+#include <linux/mroute.h>
+#include <linux/rtnetlink.h>
+
+#include "../kselftest_harness.h"
+
+#define FAILSLAB	"/sys/kernel/debug/failslab/"
+#define KMEMLEAK	"/sys/kernel/debug/kmemleak"
+#define PRINTK		"/proc/sys/kernel/printk"
+
+/* Multicast routing's own set-up allocates more often than STRIDE. Both are odd,
+ * since every other allocation is that of kmemleak's for the one before it.
+ */
+#define STRIDE		5
+#define STRIDE_BEHIND	25
+
+/* kmemleak leaves objects alone that are younger than five seconds. */
+#define LEAK_AGE	6
+
+enum where { BEYOND, OUTSIDE, INSIDE, UNKNOWN };
+
+/* A socket option under test, and what takes its effect away again. */
+struct op {
+	const char *name;
+	int (*run)(int sk, int n);
+	int (*undo)(int sk);
+	int stride;		/* of the allocations that fail */
+	bool tolerant;		/* of all that fail */
+};
+
+/* A kind of multicast routing. */
+struct family {
+	int family;
+	int protocol;
+	int level;
+	int init;
+	int version;
+	const char *net_init;	/* sets it up in a namespace */
+	const char *proc[2];	/* and creates these last */
+	const char *setsockopt;
+	struct op ops[3];
+	struct op table;
+};
+
+static int ipv4_mfc(int sk, int opt)
+{
+	struct mfcctl mfc = {
+		.mfcc_origin.s_addr = htonl(0x0a000001),
+		.mfcc_mcastgrp.s_addr = htonl(0xef010101),
+	};
+
+	return setsockopt(sk, IPPROTO_IP, opt, &mfc, sizeof(mfc));
+}
+
+static int ipv4_add_mfc(int sk, int n)
+{
+	return ipv4_mfc(sk, MRT_ADD_MFC);
+}
+
+static int ipv4_del_mfc(int sk)
+{
+	return ipv4_mfc(sk, MRT_DEL_MFC);
+}
+
+static int ipv4_vif(int sk, int opt, int flags)
+{
+	struct vifctl vif = {
+		.vifc_flags = flags,
+		.vifc_threshold = 1,
+		.vifc_lcl_ifindex = 1,	/* lo */
+	};
+
+	return setsockopt(sk, IPPROTO_IP, opt, &vif, sizeof(vif));
+}
+
+static int ipv4_add_vif(int sk, int n)
+{
+	return ipv4_vif(sk, MRT_ADD_VIF, VIFF_USE_IFINDEX);
+}
+
+static int ipv4_add_register(int sk, int n)
+{
+	return ipv4_vif(sk, MRT_ADD_VIF, VIFF_REGISTER);
+}
+
+static int ipv4_del_vif(int sk)
+{
+	return ipv4_vif(sk, MRT_DEL_VIF, 0);
+}
+
+static int ipv4_table(int sk, int n)
+{
+	return setsockopt(sk, IPPROTO_IP, MRT_TABLE, &n, sizeof(n));
+}
+
+/* Tables stay until the namespace goes. */
+static int ipv4_keep_table(int sk)
+{
+	return 0;
+}
+
+static const struct family ipv4 = {
+	.family		= AF_INET,
+	.protocol	= IPPROTO_IGMP,
+	.level		= IPPROTO_IP,
+	.init		= MRT_INIT,
+	.version	= MRT_VERSION,
+	.net_init	= "ipmr_net_init",
+	.proc		= { "/proc/self/net/ip_mr_vif",
+			    "/proc/self/net/ip_mr_cache" },
+	.setsockopt	= "ip_mroute_setsockopt",
+	.ops		= { { "route", ipv4_add_mfc, ipv4_del_mfc, 1,
+			      false },
+			    { "VIF", ipv4_add_vif, ipv4_del_vif, 1, true },
+			    { "register VIF", ipv4_add_register, ipv4_del_vif,
+			      STRIDE, false } },
+	.table		= { "table", ipv4_table, ipv4_keep_table, 1,
+			    false },
+};
+
+struct faults {
+	int ctl;		/* fail-nth */
+	int log;
+	int home;		/* the namespace of the test itself */
+	int hits;		/* allocations that failed */
+	int refused;		/* operations that failed with them */
+	int inside;		/* hits in multicast routing's set-up */
+	int table;		/* of these in mr_table_alloc() */
+	int hash;		/* of these in rhltable_init() */
+};
+
+/* In which functions the last failed allocation was. One that is not to warn of
+ * its failure leaves no trace.
+ */
+struct trace {
+	bool any;
+	bool init;
+	bool table;
+	bool hash;
+};
+
+static bool put(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, value, strlen(value)) == (ssize_t)strlen(value);
+	close(fd);
+	return ok;
+}
+
+static bool get(const char *path, char *value, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t len;
+
+	if (fd < 0)
+		return false;
+	len = read(fd, value, size - 1);
+	close(fd);
+	value[len > 0 ? len : 0] = '\0';
+	return len > 0;
+}
+
+FIXTURE(mroute_failnth)
+{
+	struct faults faults;
+	char wait[16];
+	char verbose[16];
+	char printk[64];
+};
+
+FIXTURE_VARIANT(mroute_failnth)
+{
+	const struct family *family;
+};
+
+FIXTURE_VARIANT_ADD(mroute_failnth, ipv4)
+{
+	.family = &ipv4,
+};
+
+FIXTURE_SETUP(mroute_failnth)
+{
+	if (geteuid())
+		SKIP(return, "needs root");
+	if (access("/proc/thread-self/fail-nth", W_OK) ||
+	    !get(FAILSLAB "ignore-gfp-wait", self->wait, sizeof(self->wait)) ||
+	    !get(FAILSLAB "verbose", self->verbose, sizeof(self->verbose)))
+		SKIP(return, "needs CONFIG_FAILSLAB and debugfs");
+	if (access(KMEMLEAK, W_OK) || !put(KMEMLEAK, "clear"))
+		SKIP(return, "needs kmemleak");
+
+	self->faults.ctl = open("/proc/thread-self/fail-nth", O_RDWR);
+	ASSERT_GE(self->faults.ctl, 0);
+	self->faults.log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	ASSERT_GE(self->faults.log, 0);
+	self->faults.home = open("/proc/self/ns/net", O_RDONLY);
+	ASSERT_GE(self->faults.home, 0);
+	ASSERT_TRUE(get(PRINTK, self->printk, sizeof(self->printk)));
+
+	/* The traces go to the log only: a serial console takes longer over
+	 * one of them than the kernel over a namespace. Warnings have a level
+	 * of their own and still go to the console.
+	 */
+	ASSERT_TRUE(put(PRINTK, "5 7 1 7"));
+	ASSERT_TRUE(put(FAILSLAB "ignore-gfp-wait", "N"));
+	ASSERT_TRUE(put(FAILSLAB "verbose", "2"));
+}
+
+/* In the parent, since a child that crashes the kernel is killed. */
+FIXTURE_TEARDOWN_PARENT(mroute_failnth)
+{
+	put(FAILSLAB "verbose", self->verbose);
+	put(FAILSLAB "ignore-gfp-wait", self->wait);
+	put(PRINTK, self->printk);
+}
+
+/* Let this thread's nth allocation from now on fail; none if 0. */
+static void arm(struct faults *faults, unsigned int n)
+{
+	char buf[16];
+
+	lseek(faults->log, 0, SEEK_END);
+	if (pwrite(faults->ctl, buf, sprintf(buf, "%u", n), 0) < 0)
+		abort();
+}
+
+/* Whether the allocation has failed. */
+static bool disarm(struct faults *faults)
+{
+	char buf[16] = "";
+
+	if (pread(faults->ctl, buf, sizeof(buf) - 1, 0) <= 0 ||
+	    pwrite(faults->ctl, "0", 1, 0) < 0)
+		abort();
+	return !atoi(buf);
+}
+
+/* Whether a line of a trace names the function, not as a mere guess ("?"). */
+static bool names(const char *line, const char *func)
+{
+	size_t len = strlen(func);
+
+	while (*line == ' ')
+		line++;
+	return !strncmp(line, func, len) && line[len] == '+';
+}
+
+static struct trace read_trace(struct faults *faults, const char *net_init)
+{
+	struct trace trace = { false };
+	char record[2048], *line;
+	ssize_t len;
+
+	for (;;) {
+		len = read(faults->log, record, sizeof(record) - 1);
+		if (len < 0 && errno == EPIPE)
+			continue;	/* it has been overtaken, and is not now */
+		if (len <= 0)
+			break;
+		record[len] = '\0';
+		line = strchr(record, ';');
+		if (!line++)
+			continue;
+		trace.any |= !strncmp(line, "FAULT_INJECTION", 15);
+		trace.init |= names(line, net_init);
+		trace.table |= names(line, "mr_table_alloc");
+		trace.hash |= names(line, "rhltable_init_noprof");
+	}
+	return trace;
+}
+
+/* Wait until what was undone is also freed, then have kmemleak look for what
+ * was not. A namespace is freed from work items, after grace periods.
+ */
+static void expect_no_leak(struct __test_metadata *_metadata)
+{
+	char line[256];
+	FILE *report;
+
+	sleep(LEAK_AGE);
+	EXPECT_TRUE(put(KMEMLEAK, "scan"));
+	sleep(1);
+	EXPECT_TRUE(put(KMEMLEAK, "scan"));
+
+	report = fopen(KMEMLEAK, "r");
+	ASSERT_NE(NULL, report);
+	while (fgets(line, sizeof(line), report)) {
+		EXPECT_NE(0, strncmp(line, "unreferenced object", 19));
+		ksft_print_msg("%s", line);
+	}
+	fclose(report);
+}
+
+/* A socket that runs multicast routing in the present namespace. */
+static int router(struct __test_metadata *_metadata,
+		  const struct family *family)
+{
+	int fd, one = 1, version = 0;
+	socklen_t len = sizeof(version);
+
+	fd = socket(family->family, SOCK_RAW, family->protocol);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, setsockopt(fd, family->level, family->init, &one,
+				sizeof(one)));
+	ASSERT_EQ(0, getsockopt(fd, family->level, family->version, &version,
+				&len));
+	ASSERT_EQ(0x0305, version);
+	return fd;
+}
+
+/* Set a namespace up while its nth allocation fails. */
+static enum where try_netns(struct __test_metadata *_metadata,
+			    struct faults *faults, const struct family *family,
+			    unsigned int n)
+{
+	struct trace trace;
+	int err, i;
+	bool hit;
+
+	arm(faults, n);
+	err = unshare(CLONE_NEWNET) ? errno : 0;
+	hit = disarm(faults);
+
+	if (!err) {
+		for (i = 0; i < 2; i++)
+			EXPECT_EQ(0, access(family->proc[i], R_OK));
+		close(router(_metadata, family));
+		ASSERT_EQ(0, setns(faults->home, CLONE_NEWNET));
+	}
+	if (!hit) {
+		EXPECT_EQ(0, err);
+		return BEYOND;
+	}
+
+	trace = read_trace(faults, family->net_init);
+	faults->hits++;
+	faults->inside += trace.init;
+	faults->table += trace.init && trace.table;
+	faults->hash += trace.init && trace.table && trace.hash;
+	faults->refused += !!err;
+	/* Others turn lack of memory into whatever they like. */
+	EXPECT_TRUE(!err || err == ENOMEM || err == ENOBUFS || !trace.init)
+		TH_LOG("allocation %u: %s", n, strerror(err));
+	if (!trace.any)
+		return UNKNOWN;
+	return trace.init ? INSIDE : OUTSIDE;
+}
+
+TEST_F_TIMEOUT(mroute_failnth, netns, 600)
+{
+	int step = getenv("MROUTE_FAILNTH_ALL") ? 1 : STRIDE;
+	struct faults *faults = &self->faults;
+	const struct family *family = variant->family;
+	enum where where;
+	int n, m;
+
+	/* Once without a fault, so that the test itself touches none of its
+	 * pages for the first time, which allocates too, while one is armed.
+	 */
+	where = try_netns(_metadata, faults, family, INT_MAX);
+	ASSERT_TRUE(where == BEYOND);
+
+	for (n = 1; ; n += step) {
+		where = try_netns(_metadata, faults, family, n);
+		if (where == BEYOND)
+			break;
+		if (where != INSIDE || step == 1)
+			continue;
+		/* What the last step jumped over, and what the next would. */
+		for (m = n - 1; m; m--)
+			if (try_netns(_metadata, faults, family, m) == OUTSIDE)
+				break;
+		do {
+			where = try_netns(_metadata, faults, family, ++n);
+		} while (where == INSIDE || where == UNKNOWN);
+		step = STRIDE_BEHIND;
+	}
+
+	ksft_print_msg("%d of %d allocations failed, %d namespaces with them\n",
+		       faults->hits, n - 1, faults->refused);
+	ksft_print_msg("%d in %s: %d in mr_table_alloc, %d in its rhltable_init\n",
+		       faults->inside, family->net_init, faults->table,
+		       faults->hash);
+	EXPECT_GE(faults->hash, 1);
+	EXPECT_GT(faults->table, faults->hash);
+	EXPECT_GT(faults->inside, faults->table);
+	expect_no_leak(_metadata);
+}
+
+/* The option while its nth allocation fails, for n after n. What it left behind
+ * when it failed would make it fail again.
+ */
+static void try_op(struct __test_metadata *_metadata, struct faults *faults,
+		   const struct family *family, const struct op *op, int sk)
+{
+	int step = getenv("MROUTE_FAILNTH_ALL") ? 1 : op->stride;
+	struct trace trace;
+	int n, err;
+	bool hit;
+
+	ASSERT_EQ(0, op->run(sk, INT_MAX / 4));
+	ASSERT_EQ(0, op->undo(sk));
+	faults->hits = 0;
+	faults->inside = 0;
+	faults->refused = 0;
+
+	for (n = 1, hit = true; hit; n += step) {
+		arm(faults, n);
+		err = op->run(sk, n) ? errno : 0;
+		hit = disarm(faults);
+		trace = read_trace(faults, family->setsockopt);
+		faults->hits += hit;
+		faults->inside += hit && trace.init;
+		faults->refused += !!err;
+		if (err) {
+			EXPECT_TRUE(hit && (err == ENOMEM || err == ENOBUFS))
+				TH_LOG("%s, allocation %d: %s", op->name, n,
+				       strerror(err));
+			ASSERT_EQ(0, op->run(sk, n));
+		}
+		ASSERT_EQ(0, op->undo(sk));
+	}
+
+	ksft_print_msg("%s: %d allocations failed (%d with a trace), %d times with it\n",
+		       op->name, faults->hits, faults->inside,
+		       faults->refused);
+	EXPECT_GE(faults->inside, 1);
+	EXPECT_EQ(op->tolerant, !faults->refused);
+}
+
+TEST_F_TIMEOUT(mroute_failnth, options, 300)
+{
+	const struct family *family = variant->family;
+	size_t i;
+	int sk;
+
+	ASSERT_EQ(0, unshare(CLONE_NEWNET));
+	sk = router(_metadata, family);
+	for (i = 0; i < 3; i++)
+		try_op(_metadata, &self->faults, family, &family->ops[i], sk);
+	close(sk);
+	ASSERT_EQ(0, setns(self->faults.home, CLONE_NEWNET));
+	expect_no_leak(_metadata);
+}
+
+TEST_F_TIMEOUT(mroute_failnth, table, 300)
+{
+	const struct family *family = variant->family;
+	int sk;
+
+	ASSERT_EQ(0, unshare(CLONE_NEWNET));
+	sk = socket(family->family, SOCK_RAW, family->protocol);
+	ASSERT_GE(sk, 0);
+	/* There already, so that none of those to come is. */
+	if (family->table.run(sk, RT_TABLE_DEFAULT) && errno == ENOPROTOOPT)
+		SKIP(return, "one table only in this kernel");
+	try_op(_metadata, &self->faults, family, &family->table, sk);
+	close(sk);
+	ASSERT_EQ(0, setns(self->faults.home, CLONE_NEWNET));
+	expect_no_leak(_metadata);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,696 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Multicast forwarding: what comes out of the router, what it tells its daemon,
+ * and what it counts. Every packet has a number in it.
+ *
+ * That something does not come out is shown without waiting for it: a packet
+ * that does come out is sent behind it. The router takes packets in the order in
+ * which they were sent, since all are sent from one CPU.
+ */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <linux/fib_rules.h>
+
+#include "../kselftest_harness.h"
+#include "mroute_lib.h"
+#include "mroute_query.h"
+
+#define LINKS		3
+#define REGISTER_VIF	LINKS
+#define PORT		5000
+#define PAYLOAD		32
+#define PACKET_LEN	(sizeof(struct iphdr) + sizeof(struct udphdr) + PAYLOAD)
+#define TTL		64
+#define OTHER_TABLE	100
+#define NOTHING		(-1)
+
+/* The number of a packet that is sent behind others. */
+#define MARK		0xffff
+
+/* For what is going to come, on a slow machine that is busy with other things:
+ * one packet, and a whole test.
+ */
+#define PATIENCE_MS	20000
+#define TIMEOUT_S	240
+
+/* Link i of the router has the address router[i]; source is behind link 0. */
+struct plan {
+	const struct mr_family *f;
+	const char *router[LINKS];
+	const char *neighbour[LINKS];
+	int prefix;
+	const char *source;
+	const char *other;	/* a source behind the register VIF */
+	const char *group;
+	const char *mark;	/* the group of the packets behind others */
+	const char *any;
+};
+
+static const struct plan ipv4 = {
+	.f		= &mr_ipv4,
+	.router		= { "10.0.0.1", "10.0.1.1", "10.0.2.1" },
+	.neighbour	= { "10.0.0.2", "10.0.1.2", "10.0.2.2" },
+	.prefix		= 24,
+	.source		= "10.0.0.9",
+	.other		= "10.0.9.9",
+	.group		= "239.1.1.1",
+	.mark		= "239.9.9.9",
+	.any		= "0.0.0.0",
+};
+
+struct router {
+	const struct plan *plan;
+	int ns;
+	int host;		/* the namespace at the other end of its links */
+	int nl;
+	int sk;			/* the daemon's socket */
+	int raw;		/* a second one: its VIFs and MFCs are static */
+	int tx;
+	int rx[LINKS];		/* what the host gets from each link */
+	int link[LINKS];
+	int host_link[LINKS];
+	bool tables;		/* CONFIG_IP_MROUTE_MULTIPLE_TABLES */
+};
+
+struct packet {
+	int ttl;
+	int protocol;
+	int len;
+	char dst[INET6_ADDRSTRLEN];
+};
+
+static bool wait_input(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, PATIENCE_MS) == 1;
+}
+
+/* The number of the next packet of a packet socket, or NOTHING. */
+static int receive(int fd, struct packet *packet)
+{
+	__u8 buf[512];
+	const struct iphdr *ip = (void *)buf;
+	__u32 number;
+	int len;
+
+	do {
+		if (!wait_input(fd))
+			return NOTHING;
+		len = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+		if (len < (int)sizeof(*ip) || ntohs(ip->tot_len) > len)
+			return NOTHING;
+	} while (ip->protocol == IPPROTO_IGMP);
+
+	packet->len = ntohs(ip->tot_len);
+	packet->ttl = ip->ttl;
+	packet->protocol = ip->protocol;
+	inet_ntop(AF_INET, &ip->daddr, packet->dst, sizeof(packet->dst));
+	memcpy(&number, buf + packet->len - sizeof(number), sizeof(number));
+	return number;
+}
+
+static int listen_on(int ns, int ifindex)
+{
+	struct sockaddr_ll sll = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_IP),
+		.sll_ifindex = ifindex,
+	};
+	int fd = mr_packet_socket(ns, SOCK_DGRAM);
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&sll, sizeof(sll))) {
+		close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
+/* Sends count frames into link i of the router, numbered from first on. */
+static int send_frames(const struct router *r, int i, struct mr_frame *frame,
+		       __u32 first, int count)
+{
+	int err = 0;
+
+	for (; count-- && !err; first++) {
+		memcpy(frame->data + frame->len - sizeof(first), &first,
+		       sizeof(first));
+		err = mr_packet_send(r->tx, SOCK_RAW, r->host_link[i], frame);
+	}
+	return err;
+}
+
+static int send_in(const struct router *r, int i, const char *group, int ttl,
+		   __u32 first, int count)
+{
+	struct mr_frame frame;
+	int err;
+
+	err = mr_frame_udp(&frame, r->plan->f, r->plan->source, group, ttl,
+			   PORT, PAYLOAD);
+	return err ?: send_frames(r, i, &frame, first, count);
+}
+
+/* After it, the router is done with all that was sent before. */
+static bool mark_is_next(const struct router *r, int i)
+{
+	struct packet packet;
+
+	return receive(r->rx[i], &packet) == MARK &&
+	       !strcmp(packet.dst, r->plan->mark);
+}
+
+static int mark(const struct router *r)
+{
+	return send_in(r, 0, r->plan->mark, TTL, MARK, 1);
+}
+
+static void expect_packets(struct __test_metadata *_metadata,
+			   const struct router *r, int i, int first, int count,
+			   int ttl)
+{
+	struct packet packet;
+
+	for (; count--; first++) {
+		ASSERT_EQ(first, receive(r->rx[i], &packet));
+		EXPECT_EQ(ttl, packet.ttl);
+		EXPECT_EQ((int)PACKET_LEN, packet.len);
+		EXPECT_STREQ(r->plan->group, packet.dst);
+	}
+}
+
+/* The next message to the daemon: its type or NOTHING. */
+static int upcall(const struct router *r, int sk, struct igmpmsg *msg)
+{
+	__u8 buf[512];
+	int len;
+
+	do {
+		len = recv(sk, buf, sizeof(buf), MSG_DONTWAIT);
+		if (len < (int)sizeof(*msg))
+			return NOTHING;
+		memcpy(msg, buf, sizeof(*msg));
+	} while (msg->im_mbz);	/* IGMP, not a message of the kernel */
+	return msg->im_msgtype;
+}
+
+static int add_mfc(const struct router *r, const char *group, int parent,
+		   const unsigned char *ttls)
+{
+	struct mfcctl mfc = { .mfcc_parent = parent };
+
+	mr_addr(r->plan->f, r->plan->source, &mfc.mfcc_origin);
+	mr_addr(r->plan->f, group, &mfc.mfcc_mcastgrp);
+	memcpy(mfc.mfcc_ttls, ttls, LINKS);
+	return mr_err(setsockopt(r->sk, r->plan->f->level, MRT_ADD_MFC, &mfc,
+				 sizeof(mfc)));
+}
+
+/* The route to the group in the default table. */
+static int get_route(const struct router *r, int flags, struct mr_route *route)
+{
+	return mr_route_get(r->nl, r->plan->f, flags, r->plan->source,
+			    r->plan->group, RT_TABLE_DEFAULT, route);
+}
+
+FIXTURE(mroute_forward)
+{
+	struct router router;
+};
+
+FIXTURE_VARIANT(mroute_forward)
+{
+	const struct plan *plan;
+};
+
+FIXTURE_VARIANT_ADD(mroute_forward, ipv4)
+{
+	.plan = &ipv4,
+};
+
+FIXTURE_SETUP(mroute_forward)
+{
+	static const __u8 mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 2 };
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	char name[LINKS][8], peer[LINKS][8];
+	cpu_set_t one;
+	int i, hnl;
+
+	if (geteuid())
+		SKIP(return, "needs root");
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
+
+	r->plan = p;
+	r->ns = mr_ns_new();
+	ASSERT_LE(0, r->ns);
+	r->host = mr_ns_new();
+	ASSERT_LE(0, r->host);
+	r->nl = mr_nl_open(r->ns);
+	ASSERT_LE(0, r->nl);
+	hnl = mr_nl_open(r->host);
+	ASSERT_LE(0, hnl);
+	r->tx = mr_packet_socket(r->host, SOCK_RAW);
+	ASSERT_LE(0, r->tx);
+
+	r->sk = mr_router(r->ns, p->f);
+	if (r->sk == -ENOPROTOOPT || r->sk == -EOPNOTSUPP)
+		SKIP(return, "needs CONFIG_IP_MROUTE");
+	ASSERT_LE(0, r->sk);
+	r->raw = mr_sock(r->ns, p->f);
+	ASSERT_LE(0, r->raw);
+	r->tables = mr_setopt(r->raw, p->f, MRT_TABLE, RT_TABLE_DEFAULT) == 0;
+
+	for (i = 0; i < LINKS; i++) {
+		sprintf(name[i], "r%d", i);
+		sprintf(peer[i], "h%d", i);
+		ASSERT_EQ(0, mr_link_add_veth(r->nl, name[i], r->host, peer[i],
+					      mac));
+		ASSERT_EQ(0, mr_link_up(hnl, peer[i]));
+		ASSERT_EQ(0, mr_link_up(r->nl, name[i]));
+		ASSERT_EQ(0, mr_addr_add(hnl, p->f, peer[i], p->neighbour[i],
+					 p->prefix));
+		ASSERT_EQ(0, mr_addr_add(r->nl, p->f, name[i], p->router[i],
+					 p->prefix));
+		r->link[i] = mr_link_index(r->nl, name[i]);
+		r->host_link[i] = mr_link_index(hnl, peer[i]);
+		r->rx[i] = listen_on(r->host, r->host_link[i]);
+		ASSERT_LE(0, r->rx[i]);
+		ASSERT_EQ(0, mr_vif_add(r->sk, p->f, i, r->link[i]));
+	}
+	for (i = 0; i < LINKS; i++) {
+		ASSERT_EQ(0, mr_link_wait(hnl, peer[i]));
+		ASSERT_EQ(0, mr_link_wait(r->nl, name[i]));
+	}
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->mark, 0,
+			    1 << 1 | 1 << 2));
+	close(hnl);
+}
+
+/* All goes with the process, whose sockets hold the namespaces. */
+FIXTURE_TEARDOWN(mroute_forward)
+{
+}
+
+/* What came out is what everything that counts has counted. */
+TEST_F_TIMEOUT(mroute_forward, counted, TIMEOUT_S)
+{
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	const unsigned long n = 5;
+	struct mr_table_info info;
+	struct mr_count count;
+	unsigned long in, out;
+	struct mr_route route;
+	int i;
+
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
+			    1 << 1));
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 0, n));
+	ASSERT_EQ(0, mark(r));
+	expect_packets(_metadata, r, 1, 0, n, TTL - 1);
+	EXPECT_TRUE(mark_is_next(r, 1));
+	EXPECT_TRUE(mark_is_next(r, 2));
+
+	ASSERT_EQ(0, mr_mfc_count(r->sk, p->f, p->source, p->group, &count));
+	EXPECT_EQ(n, count.packets);
+	EXPECT_EQ(n * PACKET_LEN, count.bytes);
+	EXPECT_EQ(0UL, count.wrong_if);
+
+	ASSERT_EQ(0, mr_proc_count(r->ns, p->f, p->source, p->group, &count));
+	EXPECT_EQ(n, count.packets);
+	EXPECT_EQ(n * PACKET_LEN, count.bytes);
+	EXPECT_EQ(0UL, count.wrong_if);
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(1, get_route(r, i ? NLM_F_DUMP : 0, &route));
+		EXPECT_EQ(0U, route.flags & RTNH_F_UNRESOLVED);
+		EXPECT_EQ(RTPROT_MROUTED, route.protocol);
+		EXPECT_EQ(n, route.stats.mfcs_packets);
+		EXPECT_EQ(n * PACKET_LEN, route.stats.mfcs_bytes);
+		EXPECT_EQ(0UL, route.stats.mfcs_wrong_if);
+	}
+
+	/* The VIFs have also counted the mark. */
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, mr_vif_count(r->sk, p->f, i, &count));
+		EXPECT_EQ(i ? 0 : n + 1, count.packets);
+		EXPECT_EQ(i ? 0 : (n + 1) * PACKET_LEN, count.bytes);
+		EXPECT_EQ(i ? n + 1 : 0, count.wrong_if);
+
+		ASSERT_EQ(0, mr_proc_vif(r->ns, p->f, i, &in, &out));
+		EXPECT_EQ(i ? 0 : n + 1, in);
+		EXPECT_EQ(i ? n + 1 : 0, out);
+
+		ASSERT_LT(0, mr_table_get(r->nl, p->f, i, &info));
+		EXPECT_EQ(i ? 0 : n + 1, info.in);
+		EXPECT_EQ(i ? n + 1 : 0, info.out);
+	}
+}
+
+/* A packet from where it must not come is counted, not forwarded. The daemon
+ * hears of it if it comes from where the group goes to, or if it runs PIM.
+ */
+TEST_F_TIMEOUT(mroute_forward, wrong_interface, TIMEOUT_S)
+{
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	struct mr_count count;
+	struct igmpmsg msg;
+
+	ASSERT_EQ(0, mr_setopt(r->sk, p->f, MRT_ASSERT, 1));
+	ASSERT_EQ(1, mr_getopt(r->sk, p->f, MRT_ASSERT));
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
+			    1 << 1));
+	ASSERT_EQ(0, send_in(r, 2, p->group, TTL, 0, 1));
+	ASSERT_EQ(0, mark(r));
+	EXPECT_TRUE(mark_is_next(r, 1));
+	EXPECT_EQ(NOTHING, upcall(r, r->sk, &msg));
+
+	/* The second would be too soon after the first to be told. */
+	ASSERT_EQ(0, send_in(r, 1, p->group, TTL, 0, 1));
+	ASSERT_EQ(0, mark(r));
+	EXPECT_TRUE(mark_is_next(r, 1));
+	EXPECT_TRUE(mark_is_next(r, 2));
+	EXPECT_TRUE(mark_is_next(r, 2));
+	ASSERT_EQ(IGMPMSG_WRONGVIF, upcall(r, r->sk, &msg));
+	EXPECT_EQ(1, msg.im_vif);
+	EXPECT_EQ(NOTHING, upcall(r, r->sk, &msg));
+
+	ASSERT_EQ(0, mr_mfc_count(r->sk, p->f, p->source, p->group, &count));
+	EXPECT_EQ(2UL, count.wrong_if);
+	ASSERT_EQ(0, mr_proc_count(r->ns, p->f, p->source, p->group, &count));
+	EXPECT_EQ(2UL, count.wrong_if);
+
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_DEL_MFC, p->source, p->group, 0, 0));
+	ASSERT_EQ(0, mr_setopt(r->sk, p->f, MRT_PIM, IGMPMSG_WRVIFWHOLE));
+	ASSERT_EQ(1, mr_getopt(r->sk, p->f, MRT_PIM));
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
+			    1 << 1));
+	ASSERT_EQ(0, send_in(r, 2, p->group, TTL, 0, 1));
+	ASSERT_EQ(0, mark(r));
+	EXPECT_TRUE(mark_is_next(r, 1));
+	EXPECT_EQ(IGMPMSG_WRONGVIF, upcall(r, r->sk, &msg));
+	EXPECT_EQ(2, msg.im_vif);
+	EXPECT_EQ(IGMPMSG_WRVIFWHOLE, upcall(r, r->sk, &msg));
+	EXPECT_EQ(2, msg.im_vif);
+}
+
+TEST_F_TIMEOUT(mroute_forward, ttl_threshold, TIMEOUT_S)
+{
+	static const unsigned char ttls[LINKS] = { 255, 10, 1 };
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+
+	ASSERT_EQ(0, add_mfc(r, p->group, 0, ttls));
+	ASSERT_EQ(0, send_in(r, 0, p->group, 1, 0, 1));
+	ASSERT_EQ(0, send_in(r, 0, p->group, 10, 1, 1));
+	ASSERT_EQ(0, send_in(r, 0, p->group, 11, 2, 1));
+	ASSERT_EQ(0, mark(r));
+	expect_packets(_metadata, r, 1, 2, 1, 10);
+	EXPECT_TRUE(mark_is_next(r, 1));
+	expect_packets(_metadata, r, 2, 1, 1, 9);
+	expect_packets(_metadata, r, 2, 2, 1, 10);
+	EXPECT_TRUE(mark_is_next(r, 2));
+}
+
+/* The first four packets of an unknown route wait for the daemon. */
+TEST_F_TIMEOUT(mroute_forward, unresolved, TIMEOUT_S)
+{
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	struct mr_table_info info;
+	struct mr_count count;
+	struct igmpmsg msg;
+	struct mr_route route;
+	__u32 src, dst;
+
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 0, 6));
+	ASSERT_EQ(0, mark(r));
+	EXPECT_TRUE(mark_is_next(r, 1));
+
+	ASSERT_EQ(IGMPMSG_NOCACHE, upcall(r, r->sk, &msg));
+	EXPECT_EQ(0, msg.im_vif);
+	mr_addr(p->f, p->source, &src);
+	mr_addr(p->f, p->group, &dst);
+	EXPECT_EQ(src, msg.im_src.s_addr);
+	EXPECT_EQ(dst, msg.im_dst.s_addr);
+	EXPECT_EQ(NOTHING, upcall(r, r->sk, &msg));
+
+	EXPECT_EQ(-ENOENT, get_route(r, 0, &route));
+	ASSERT_EQ(1, get_route(r, NLM_F_DUMP, &route));
+	EXPECT_NE(0U, route.flags & RTNH_F_UNRESOLVED);
+	EXPECT_EQ(0, mr_proc_count(r->ns, p->f, p->source, p->group, &count));
+	EXPECT_EQ(0UL, count.packets);
+	EXPECT_EQ(-EADDRNOTAVAIL, mr_mfc_count(r->sk, p->f, p->source,
+					       p->group, &count));
+	ASSERT_LT(0, mr_table_get(r->nl, p->f, 0, &info));
+	EXPECT_EQ(1UL, info.queue_len);
+
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
+			    1 << 1));
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 6, 1));
+	expect_packets(_metadata, r, 1, 0, 4, TTL - 1);
+	expect_packets(_metadata, r, 1, 6, 1, TTL - 1);
+	ASSERT_EQ(1, get_route(r, NLM_F_DUMP, &route));
+	EXPECT_EQ(0U, route.flags & RTNH_F_UNRESOLVED);
+	EXPECT_EQ(5UL, route.stats.mfcs_packets);
+	ASSERT_LT(0, mr_table_get(r->nl, p->f, 0, &info));
+	EXPECT_EQ(0UL, info.queue_len);
+}
+
+/* An unresolved route goes when it is flushed, or by itself when no daemon
+ * resolves it, which takes ten seconds.
+ */
+TEST_F_TIMEOUT(mroute_forward, unresolved_goes, TIMEOUT_S)
+{
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	int i, tries = 5 * PATIENCE_MS / 100;
+	struct mr_table_info info;
+	struct mr_route route;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 0, 6));
+		ASSERT_EQ(0, mark(r));
+		ASSERT_TRUE(mark_is_next(r, 1));
+		ASSERT_EQ(1, get_route(r, NLM_F_DUMP, &route));
+		if (i) {
+			while (get_route(r, NLM_F_DUMP, &route) && tries--)
+				usleep(100000);
+		} else {
+			ASSERT_EQ(0, mr_setopt(r->sk, p->f, MRT_FLUSH,
+					       MRT_FLUSH_MFC));
+			ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC,
+					    p->source, p->mark, 0, 1 << 1));
+		}
+		EXPECT_EQ(0, get_route(r, NLM_F_DUMP, &route));
+		ASSERT_LT(0, mr_table_get(r->nl, p->f, 0, &info));
+		EXPECT_EQ(0UL, info.queue_len);
+	}
+}
+
+/* A (*,G) route takes packets of all links of the static tree, which the (*,*)
+ * route describes, and gives them to the others of its own. What has no route
+ * but the (*,*) one goes upstream, which is link 0 here.
+ */
+TEST_F_TIMEOUT(mroute_forward, proxy, TIMEOUT_S)
+{
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	struct igmpmsg msg;
+
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC_PROXY, p->any, p->any, 0,
+			    1 << 0 | 1 << 1));
+	ASSERT_EQ(0, send_in(r, 1, p->group, TTL, 0, 1));
+	expect_packets(_metadata, r, 0, 0, 1, TTL - 1);
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 1, 1));
+
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC_PROXY, p->any, p->group, 0,
+			    1 << 1 | 1 << 2));
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 2, 1));
+	ASSERT_EQ(0, send_in(r, 1, p->group, TTL, 3, 1));
+	ASSERT_EQ(0, mark(r));
+	expect_packets(_metadata, r, 1, 2, 1, TTL - 1);
+	EXPECT_TRUE(mark_is_next(r, 1));
+	expect_packets(_metadata, r, 2, 2, 1, TTL - 1);
+	expect_packets(_metadata, r, 2, 3, 1, TTL - 1);
+	EXPECT_TRUE(mark_is_next(r, 2));
+	EXPECT_EQ(NOTHING, upcall(r, r->sk, &msg));
+
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_DEL_MFC_PROXY, p->any, p->group, 0,
+			    0));
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_DEL_MFC_PROXY, p->any, p->any, 0,
+			    0));
+	ASSERT_EQ(0, send_in(r, 1, p->group, TTL, 4, 1));
+	ASSERT_EQ(0, mark(r));
+	EXPECT_TRUE(mark_is_next(r, 2));
+	EXPECT_EQ(IGMPMSG_NOCACHE, upcall(r, r->sk, &msg));
+	EXPECT_EQ(1, msg.im_vif);
+}
+
+/* The register VIF: in comes what is in a REGISTER, and is forwarded from there;
+ * out goes the whole packet to the daemon.
+ */
+TEST_F_TIMEOUT(mroute_forward, register_vif, TIMEOUT_S)
+{
+	static const __u8 everyone[ETH_ALEN] = { 255, 255, 255, 255, 255, 255 };
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	int pimreg, index, fd, version;
+	struct mr_frame frame;
+	struct packet packet;
+	struct mr_count count = {};
+	struct igmpmsg msg = {};
+
+	ASSERT_EQ(0, mr_vif_add_register(r->sk, p->f, REGISTER_VIF));
+	index = mr_link_index(r->nl, "pimreg");
+	ASSERT_LT(0, index);
+	pimreg = listen_on(r->ns, index);
+	ASSERT_LE(0, pimreg);
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->other, p->group,
+			    REGISTER_VIF, 1 << 1));
+
+	/* PIMv2 whenever there is the VIF, PIMv1 with MRT_PIM only. */
+	ASSERT_EQ(0, mr_frame_register(&frame, p->f, 1, everyone, p->source,
+				       p->router[0], p->other, p->group));
+	ASSERT_EQ(0, mr_packet_send(r->tx, SOCK_RAW, r->host_link[0], &frame));
+	for (version = 2; version > 0; version--) {
+		ASSERT_EQ(0, mr_frame_register(&frame, p->f, version, everyone,
+					       p->source, p->router[0],
+					       p->other, p->group));
+		ASSERT_EQ(0, mr_packet_send(r->tx, SOCK_RAW, r->host_link[0],
+					    &frame));
+		ASSERT_NE(NOTHING, receive(pimreg, &packet));
+		EXPECT_EQ(TTL, packet.ttl);
+		EXPECT_STREQ(p->group, packet.dst);
+		ASSERT_NE(NOTHING, receive(r->rx[1], &packet));
+		EXPECT_EQ(TTL - 1, packet.ttl);
+		EXPECT_EQ(IPPROTO_UDP, packet.protocol);
+		EXPECT_STREQ(p->group, packet.dst);
+		ASSERT_EQ(0, mr_vif_count(r->sk, p->f, REGISTER_VIF, &count));
+		EXPECT_EQ(3UL - version, count.packets);
+		ASSERT_EQ(0, mr_setopt(r->sk, p->f, MRT_PIM, 1));
+	}
+	ASSERT_EQ(0, mark(r));
+	EXPECT_TRUE(mark_is_next(r, 1));
+
+	/* Forwarded to it, and sent through the device. */
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
+			    1 << REGISTER_VIF));
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 0, 1));
+	ASSERT_EQ(0, mark(r));
+	EXPECT_TRUE(mark_is_next(r, 1));
+	EXPECT_EQ(IGMPMSG_WHOLEPKT, upcall(r, r->sk, &msg));
+	EXPECT_EQ(REGISTER_VIF, msg.im_vif);
+
+	fd = mr_packet_socket(r->ns, SOCK_DGRAM);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, mr_frame_udp(&frame, p->f, p->source, p->group, TTL, PORT,
+				  PAYLOAD));
+	ASSERT_EQ(0, mr_packet_send(fd, SOCK_DGRAM, index, &frame));
+	ASSERT_TRUE(wait_input(r->sk));
+	EXPECT_EQ(IGMPMSG_WHOLEPKT, upcall(r, r->sk, &msg));
+
+	ASSERT_EQ(0, mr_vif_del(r->sk, p->f, REGISTER_VIF));
+	EXPECT_EQ(-ENODEV, mr_link_index(r->nl, "pimreg"));
+}
+
+/* Out through a tunnel to the neighbour on link 1. */
+TEST_F_TIMEOUT(mroute_forward, tunnel, TIMEOUT_S)
+{
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	struct packet packet;
+
+	if (mr_link_index(r->nl, "tunl0") < 0)
+		SKIP(return, "needs CONFIG_NET_IPIP");
+	ASSERT_EQ(0, mr_vif_add_tunnel(r->sk, LINKS, p->router[1],
+				       p->neighbour[1]));
+	ASSERT_LT(0, mr_link_index(r->nl, "dvmrp3"));
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
+			    1 << LINKS));
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 7, 1));
+	ASSERT_EQ(7, receive(r->rx[1], &packet));
+	EXPECT_EQ(IPPROTO_IPIP, packet.protocol);
+	EXPECT_EQ((int)(sizeof(struct iphdr) + PACKET_LEN), packet.len);
+	EXPECT_STREQ(p->neighbour[1], packet.dst);
+}
+
+/* A packet that comes in by a VRF is looked up with the interface it came in by,
+ * not with that of the VRF, which is no VIF.
+ */
+TEST_F_TIMEOUT(mroute_forward, vrf, TIMEOUT_S)
+{
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	struct igmpmsg msg;
+	int ret;
+
+	ret = mr_link_add_vrf(r->nl, "vrf", OTHER_TABLE);
+	if (ret == -EOPNOTSUPP)
+		SKIP(return, "needs CONFIG_NET_VRF");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, mr_link_up(r->nl, "vrf"));
+	ASSERT_EQ(0, mr_link_mc_forwarding(r->nl, "vrf", 1));
+	ASSERT_EQ(0, mr_link_master(r->nl, "r0", "vrf"));
+
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 0, 1));
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
+			    1 << 1));
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 1, 1));
+	expect_packets(_metadata, r, 1, 0, 2, TTL - 1);
+	EXPECT_EQ(IGMPMSG_NOCACHE, upcall(r, r->sk, &msg));
+	EXPECT_EQ(0, msg.im_vif);
+}
+
+/* A rule sends what comes in by link 0 to a table of its own, where it goes to
+ * another link. A rule whose table does not exist is passed over.
+ */
+TEST_F_TIMEOUT(mroute_forward, rule, TIMEOUT_S)
+{
+	struct fib_rule_hdr hdr = {
+		.family = variant->plan->f->rtnl_family,
+		.action = FR_ACT_TO_TBL,
+	};
+	const struct plan *p = variant->plan;
+	struct router *r = &self->router;
+	struct mr_nlreq req;
+	int sk;
+
+	if (!r->tables)
+		SKIP(return, "needs CONFIG_IP_MROUTE_MULTIPLE_TABLES");
+
+	mr_nl_begin(&req, RTM_NEWRULE, NLM_F_CREATE, &hdr, sizeof(hdr));
+	mr_nl_put_u32(&req, FRA_TABLE, OTHER_TABLE);
+	mr_nl_put_str(&req, FRA_IIFNAME, "r0");
+	ASSERT_EQ(0, mr_nl_talk(r->nl, &req));
+	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
+			    1 << 1));
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 0, 1));
+	expect_packets(_metadata, r, 1, 0, 1, TTL - 1);
+
+	sk = mr_sock(r->ns, p->f);
+	ASSERT_LE(0, sk);
+	ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_TABLE, OTHER_TABLE));
+	ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_INIT, 1));
+	ASSERT_EQ(0, mr_vif_add(sk, p->f, 0, r->link[0]));
+	ASSERT_EQ(0, mr_vif_add(sk, p->f, 1, r->link[1]));
+	ASSERT_EQ(0, mr_vif_add(sk, p->f, 2, r->link[2]));
+	ASSERT_EQ(0, mr_mfc(sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
+			    1 << 2));
+	ASSERT_EQ(0, mr_mfc(sk, p->f, MRT_ADD_MFC, p->source, p->mark, 0,
+			    1 << 1 | 1 << 2));
+	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 1, 1));
+	ASSERT_EQ(0, mark(r));
+	EXPECT_TRUE(mark_is_next(r, 1));
+	expect_packets(_metadata, r, 2, 1, 1, TTL - 1);
+	EXPECT_TRUE(mark_is_next(r, 2));
+}
+
+TEST_HARNESS_MAIN

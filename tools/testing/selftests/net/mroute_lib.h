@@ -1,0 +1,868 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of multicast routing have in common: rtnetlink, network
+ * namespaces, mroute sockets and frames, without any other program.
+ *
+ * Nothing here asserts or prints. A function returns -errno where it fails, and
+ * a file descriptor, a number or 0 where it does not. Addresses are strings.
+ * What needs an address family takes a struct mr_family. What needs a namespace
+ * takes a file descriptor of it, or -1 for that of the calling thread, which
+ * is always left where it was.
+ */
+#ifndef _MROUTE_LIB_H
+#define _MROUTE_LIB_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
+#include <linux/if_packet.h>
+#include <linux/ip.h>
+#include <linux/mroute.h>
+#include <linux/rtnetlink.h>
+#include <linux/types.h>
+#include <linux/udp.h>
+#include <linux/veth.h>
+
+/* The options MRT_* and MRT6_* have the same numbers. */
+struct mr_family {
+	int		family;
+	int		rtnl_family;	/* of multicast routes in rtnetlink */
+	int		addr_len;
+	int		level;		/* of the mroute socket's options */
+	int		protocol;	/* of the mroute socket */
+	const char	*proc_cache;
+	const char	*proc_vif;
+};
+
+static const struct mr_family mr_ipv4 = {
+	.family		= AF_INET,
+	.rtnl_family	= RTNL_FAMILY_IPMR,
+	.addr_len	= sizeof(struct in_addr),
+	.level		= IPPROTO_IP,
+	.protocol	= IPPROTO_IGMP,
+	.proc_cache	= "/proc/thread-self/net/ip_mr_cache",
+	.proc_vif	= "/proc/thread-self/net/ip_mr_vif",
+};
+
+static inline int mr_addr(const struct mr_family *f, const char *text, void *to)
+{
+	return inet_pton(f->family, text, to) == 1 ? 0 : -EINVAL;
+}
+
+/* Namespaces */
+
+static inline int mr_err(int ret)
+{
+	return ret < 0 ? -errno : ret;
+}
+
+static inline int mr_ns_self(void)
+{
+	return mr_err(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+}
+
+static inline int mr_ns_enter(int ns)
+{
+	return mr_err(setns(ns, CLONE_NEWNET));
+}
+
+static inline int mr_ns_new(void)
+{
+	int old = mr_ns_self();
+	int ns, err;
+
+	if (old < 0)
+		return old;
+	ns = mr_err(unshare(CLONE_NEWNET));
+	if (!ns) {
+		ns = mr_ns_self();
+		err = mr_ns_enter(old);
+		if (err && ns >= 0) {
+			close(ns);
+			ns = err;
+		}
+	}
+	close(old);
+	return ns;
+}
+
+/* Enters @ns and returns what leads back, for mr_ns_leave(). */
+static inline int mr_ns_visit(int ns)
+{
+	int old, err;
+
+	if (ns < 0)
+		return -1;
+	old = mr_ns_self();
+	if (old < 0)
+		return old;
+	err = mr_ns_enter(ns);
+	if (err) {
+		close(old);
+		return err;
+	}
+	return old;
+}
+
+static inline void mr_ns_leave(int old)
+{
+	if (old < 0)
+		return;
+	mr_ns_enter(old);
+	close(old);
+}
+
+static inline int mr_socket(int ns, int domain, int type, int protocol)
+{
+	int old = mr_ns_visit(ns);
+	int fd;
+
+	if (ns >= 0 && old < 0)
+		return old;
+	fd = mr_err(socket(domain, type | SOCK_CLOEXEC, protocol));
+	mr_ns_leave(old);
+	return fd;
+}
+
+/* Files of /proc/thread-self/net and /proc/sys/net are those of the namespace. */
+static inline int mr_open(int ns, const char *path, int flags)
+{
+	int old = mr_ns_visit(ns);
+	int fd;
+
+	if (ns >= 0 && old < 0)
+		return old;
+	fd = mr_err(open(path, flags | O_CLOEXEC));
+	mr_ns_leave(old);
+	return fd;
+}
+
+static inline int mr_sysctl(int ns, const char *path, const char *value)
+{
+	int fd = mr_open(ns, path, O_WRONLY);
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	ret = mr_err(write(fd, value, strlen(value)));
+	close(fd);
+	return ret < 0 ? ret : 0;
+}
+
+/* The whole file, as far as it fits, with a NUL behind: returns its length. */
+static inline int mr_read(int ns, const char *path, char *buf, size_t size)
+{
+	int fd = mr_open(ns, path, O_RDONLY);
+	size_t len = 0;
+	int ret;
+
+	if (fd < 0)
+		return fd;
+	do {
+		ret = mr_err(read(fd, buf + len, size - 1 - len));
+		if (ret > 0)
+			len += ret;
+	} while (ret > 0 && len < size - 1);
+	close(fd);
+	buf[len] = 0;
+	return ret < 0 ? ret : (int)len;
+}
+
+/* rtnetlink */
+
+struct mr_nlreq {
+	struct nlmsghdr	nh;
+	char		body[2048];
+};
+
+static inline int mr_nl_open(int ns)
+{
+	return mr_socket(ns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+}
+
+static inline void mr_nl_begin(struct mr_nlreq *req, int type, int flags,
+			       const void *header, size_t len)
+{
+	memset(req, 0, sizeof(*req));
+	req->nh.nlmsg_type = type;
+	req->nh.nlmsg_flags = NLM_F_REQUEST | flags;
+	req->nh.nlmsg_len = NLMSG_LENGTH(len);
+	memcpy(NLMSG_DATA(&req->nh), header, len);
+}
+
+static inline struct nlattr *mr_nl_put(struct mr_nlreq *req, int type,
+				       const void *data, size_t len)
+{
+	struct nlattr *nla;
+
+	nla = (void *)((char *)req + NLMSG_ALIGN(req->nh.nlmsg_len));
+	nla->nla_type = type;
+	nla->nla_len = NLA_HDRLEN + len;
+	if (len)
+		memcpy((char *)nla + NLA_HDRLEN, data, len);
+	req->nh.nlmsg_len = (char *)nla + NLA_ALIGN(nla->nla_len) - (char *)req;
+	return nla;
+}
+
+static inline void mr_nl_put_u32(struct mr_nlreq *req, int type, __u32 value)
+{
+	mr_nl_put(req, type, &value, sizeof(value));
+}
+
+static inline void mr_nl_put_str(struct mr_nlreq *req, int type, const char *s)
+{
+	mr_nl_put(req, type, s, strlen(s) + 1);
+}
+
+static inline struct nlattr *mr_nl_nest(struct mr_nlreq *req, int type)
+{
+	return mr_nl_put(req, type, NULL, 0);
+}
+
+static inline void mr_nl_nest_end(struct mr_nlreq *req, struct nlattr *nest)
+{
+	nest->nla_len = (char *)req + req->nh.nlmsg_len - (char *)nest;
+}
+
+/* Attribute @type among those of @len bytes at @nla, or NULL. */
+static inline const struct nlattr *mr_nl_attr(const struct nlattr *nla, int len,
+					      int type)
+{
+	while (len >= NLA_HDRLEN && nla->nla_len >= NLA_HDRLEN &&
+	       nla->nla_len <= len) {
+		if ((nla->nla_type & NLA_TYPE_MASK) == type)
+			return nla;
+		len -= NLA_ALIGN(nla->nla_len);
+		nla = (void *)((char *)nla + NLA_ALIGN(nla->nla_len));
+	}
+	return NULL;
+}
+
+/* Attribute @type of a message whose own header takes @header bytes. */
+static inline const struct nlattr *mr_nl_msg_attr(const struct nlmsghdr *nh,
+						  size_t header, int type)
+{
+	return mr_nl_attr((void *)((char *)nh + NLMSG_SPACE(header)),
+			  (int)nh->nlmsg_len - (int)NLMSG_SPACE(header), type);
+}
+
+/* Sends @req and takes the answer up to its ack, or the end of the dump: @each is
+ * called for every message of it. Returns their number.
+ */
+static inline int mr_nl_query(int nl, struct mr_nlreq *req,
+			      void (*each)(const struct nlmsghdr *nh, void *arg),
+			      void *arg)
+{
+	static __u32 last_seq;
+	struct nlmsghdr *nh;
+	__u32 buf[4096];
+	unsigned int left;
+	int len, err;
+	int n = 0;
+
+	req->nh.nlmsg_seq = __atomic_add_fetch(&last_seq, 1, __ATOMIC_RELAXED);
+	/* One bit of the two is NLM_F_EXCL's as well. */
+	if ((req->nh.nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP)
+		req->nh.nlmsg_flags |= NLM_F_ACK;
+	if (send(nl, req, req->nh.nlmsg_len, 0) < 0)
+		return -errno;
+	for (;;) {
+		len = mr_err(recv(nl, buf, sizeof(buf), MSG_TRUNC));
+		if (len < 0)
+			return len;
+		if (len > (int)sizeof(buf))
+			return -EMSGSIZE;
+		left = len;
+		for (nh = (void *)buf; NLMSG_OK(nh, left);
+		     nh = NLMSG_NEXT(nh, left)) {
+			if (nh->nlmsg_seq != req->nh.nlmsg_seq)
+				continue;
+			/* Both kinds of end begin with the error. */
+			if (nh->nlmsg_type == NLMSG_ERROR ||
+			    nh->nlmsg_type == NLMSG_DONE) {
+				err = *(int *)NLMSG_DATA(nh);
+				return err < 0 ? err : n;
+			}
+			n++;
+			if (each)
+				each(nh, arg);
+		}
+	}
+}
+
+static inline int mr_nl_talk(int nl, struct mr_nlreq *req)
+{
+	int ret = mr_nl_query(nl, req, NULL, NULL);
+
+	return ret < 0 ? ret : 0;
+}
+
+/* Links: @nl says in which namespace, @name which one */
+
+static inline void mr_link_begin(struct mr_nlreq *req, int type, int flags,
+				 const char *name, unsigned int ifi_flags)
+{
+	struct ifinfomsg ifi = {
+		.ifi_flags = ifi_flags,
+		.ifi_change = ifi_flags,
+	};
+
+	mr_nl_begin(req, type, flags, &ifi, sizeof(ifi));
+	mr_nl_put_str(req, IFLA_IFNAME, name);
+}
+
+static inline void mr_link_index_cb(const struct nlmsghdr *nh, void *arg)
+{
+	*(int *)arg = ((struct ifinfomsg *)NLMSG_DATA(nh))->ifi_index;
+}
+
+static inline int mr_link_index(int nl, const char *name)
+{
+	struct mr_nlreq req;
+	int index = 0;
+	int ret;
+
+	mr_link_begin(&req, RTM_GETLINK, 0, name, 0);
+	ret = mr_nl_query(nl, &req, mr_link_index_cb, &index);
+	return ret < 0 ? ret : index;
+}
+
+/* A link that needs nothing more than its kind: dummy, ipip. @mac may be NULL. */
+static inline int mr_link_add(int nl, const char *name, const char *kind,
+			      const __u8 *mac)
+{
+	struct mr_nlreq req;
+	struct nlattr *info;
+
+	mr_link_begin(&req, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, 0);
+	if (mac)
+		mr_nl_put(&req, IFLA_ADDRESS, mac, ETH_ALEN);
+	info = mr_nl_nest(&req, IFLA_LINKINFO);
+	mr_nl_put_str(&req, IFLA_INFO_KIND, kind);
+	mr_nl_nest_end(&req, info);
+	return mr_nl_talk(nl, &req);
+}
+
+static inline int mr_link_add_vrf(int nl, const char *name, __u32 table)
+{
+	struct nlattr *info, *data;
+	struct mr_nlreq req;
+
+	mr_link_begin(&req, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, 0);
+	info = mr_nl_nest(&req, IFLA_LINKINFO);
+	mr_nl_put_str(&req, IFLA_INFO_KIND, "vrf");
+	data = mr_nl_nest(&req, IFLA_INFO_DATA);
+	mr_nl_put_u32(&req, IFLA_VRF_TABLE, table);
+	mr_nl_nest_end(&req, data);
+	mr_nl_nest_end(&req, info);
+	return mr_nl_talk(nl, &req);
+}
+
+/* @peer of the pair is made in @peer_ns, with the address @peer_mac. */
+static inline int mr_link_add_veth(int nl, const char *name, int peer_ns,
+				   const char *peer, const __u8 *peer_mac)
+{
+	struct ifinfomsg ifi = {};
+	struct nlattr *info, *data, *nest;
+	struct mr_nlreq req;
+
+	mr_link_begin(&req, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, 0);
+	info = mr_nl_nest(&req, IFLA_LINKINFO);
+	mr_nl_put_str(&req, IFLA_INFO_KIND, "veth");
+	data = mr_nl_nest(&req, IFLA_INFO_DATA);
+	nest = mr_nl_put(&req, VETH_INFO_PEER, &ifi, sizeof(ifi));
+	mr_nl_put_str(&req, IFLA_IFNAME, peer);
+	mr_nl_put_u32(&req, IFLA_NET_NS_FD, peer_ns);
+	mr_nl_put(&req, IFLA_ADDRESS, peer_mac, ETH_ALEN);
+	mr_nl_nest_end(&req, nest);
+	mr_nl_nest_end(&req, data);
+	mr_nl_nest_end(&req, info);
+	return mr_nl_talk(nl, &req);
+}
+
+static inline int mr_link_del(int nl, const char *name)
+{
+	struct mr_nlreq req;
+
+	mr_link_begin(&req, RTM_DELLINK, 0, name, 0);
+	return mr_nl_talk(nl, &req);
+}
+
+static inline int mr_link_up(int nl, const char *name)
+{
+	struct mr_nlreq req;
+
+	mr_link_begin(&req, RTM_NEWLINK, 0, name, IFF_UP);
+	return mr_nl_talk(nl, &req);
+}
+
+static inline int mr_link_master(int nl, const char *name, const char *master)
+{
+	int index = mr_link_index(nl, master);
+	struct mr_nlreq req;
+
+	if (index < 0)
+		return index;
+	mr_link_begin(&req, RTM_SETLINK, 0, name, 0);
+	mr_nl_put_u32(&req, IFLA_MASTER, index);
+	return mr_nl_talk(nl, &req);
+}
+
+/* Takes the link to the namespace @ns. */
+static inline int mr_link_move(int nl, const char *name, int ns)
+{
+	struct mr_nlreq req;
+
+	mr_link_begin(&req, RTM_SETLINK, 0, name, 0);
+	mr_nl_put_u32(&req, IFLA_NET_NS_FD, ns);
+	return mr_nl_talk(nl, &req);
+}
+
+/* The counter of reasons to forward multicast from this link. VIFs add one each
+ * and take it away again: a larger @value outlives them. IPv4 only: IPv6 has no
+ * such message.
+ */
+static inline int mr_link_mc_forwarding(int nl, const char *name, __u32 value)
+{
+	struct nlattr *spec, *inet, *conf;
+	struct mr_nlreq req;
+
+	mr_link_begin(&req, RTM_SETLINK, 0, name, 0);
+	spec = mr_nl_nest(&req, IFLA_AF_SPEC);
+	inet = mr_nl_nest(&req, AF_INET);
+	conf = mr_nl_nest(&req, IFLA_INET_CONF);
+	mr_nl_put_u32(&req, IPV4_DEVCONF_MC_FORWARDING, value);
+	mr_nl_nest_end(&req, conf);
+	mr_nl_nest_end(&req, inet);
+	mr_nl_nest_end(&req, spec);
+	return mr_nl_talk(nl, &req);
+}
+
+static inline int mr_addr_add(int nl, const struct mr_family *f,
+			      const char *name, const char *addr, int prefix)
+{
+	struct ifaddrmsg ifa = {
+		.ifa_family = f->family,
+		.ifa_prefixlen = prefix,
+	};
+	__u8 bin[16];
+	struct mr_nlreq req;
+	int index = mr_link_index(nl, name);
+	int err = mr_addr(f, addr, bin);
+
+	if (index < 0 || err)
+		return index < 0 ? index : err;
+	ifa.ifa_index = index;
+	mr_nl_begin(&req, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL,
+		    &ifa, sizeof(ifa));
+	mr_nl_put(&req, IFA_LOCAL, bin, f->addr_len);
+	mr_nl_put(&req, IFA_ADDRESS, bin, f->addr_len);
+	return mr_nl_talk(nl, &req);
+}
+
+/* A route to @dst/@prefix by the link, in @table (0: main). */
+static inline int mr_route_add(int nl, const struct mr_family *f,
+			       const char *dst, int prefix, const char *name,
+			       __u32 table)
+{
+	struct rtmsg rtm = {
+		.rtm_family = f->family,
+		.rtm_dst_len = prefix,
+		.rtm_protocol = RTPROT_STATIC,
+		.rtm_scope = RT_SCOPE_LINK,
+		.rtm_type = RTN_UNICAST,
+	};
+	__u8 bin[16];
+	struct mr_nlreq req;
+	int index = mr_link_index(nl, name);
+	int err = mr_addr(f, dst, bin);
+
+	if (index < 0 || err)
+		return index < 0 ? index : err;
+	mr_nl_begin(&req, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL,
+		    &rtm, sizeof(rtm));
+	mr_nl_put(&req, RTA_DST, bin, f->addr_len);
+	mr_nl_put_u32(&req, RTA_OIF, index);
+	mr_nl_put_u32(&req, RTA_TABLE, table ? table : RT_TABLE_MAIN);
+	return mr_nl_talk(nl, &req);
+}
+
+/* mroute sockets. VIFs and routes belong to the socket that did MRT_INIT and go
+ * with it; those that another raw socket added are static.
+ */
+
+static inline int mr_sock(int ns, const struct mr_family *f)
+{
+	return mr_socket(ns, f->family, SOCK_RAW, f->protocol);
+}
+
+static inline int mr_setopt(int sk, const struct mr_family *f, int opt, int val)
+{
+	return mr_err(setsockopt(sk, f->level, opt, &val, sizeof(val)));
+}
+
+static inline int mr_getopt(int sk, const struct mr_family *f, int opt)
+{
+	socklen_t len = sizeof(int);
+	int val = 0;
+	int ret;
+
+	ret = mr_err(getsockopt(sk, f->level, opt, &val, &len));
+	return ret < 0 ? ret : val;
+}
+
+/* A raw socket that is the namespace's multicast router. */
+static inline int mr_router(int ns, const struct mr_family *f)
+{
+	int sk = mr_sock(ns, f);
+	int err;
+
+	if (sk < 0)
+		return sk;
+	err = mr_setopt(sk, f, MRT_INIT, 1);
+	if (err) {
+		close(sk);
+		return err;
+	}
+	return sk;
+}
+
+static inline int mr_vif(int sk, const struct mr_family *f, int opt,
+			 const struct vifctl *vif)
+{
+	if (f->family != AF_INET)
+		return -EAFNOSUPPORT;
+	return mr_err(setsockopt(sk, f->level, opt, vif, sizeof(*vif)));
+}
+
+static inline int mr_vif_add(int sk, const struct mr_family *f, int vifi,
+			     int ifindex)
+{
+	struct vifctl vif = {
+		.vifc_vifi = vifi,
+		.vifc_flags = VIFF_USE_IFINDEX,
+		.vifc_threshold = 1,
+		.vifc_lcl_ifindex = ifindex,
+	};
+
+	return mr_vif(sk, f, MRT_ADD_VIF, &vif);
+}
+
+/* Makes a device pimreg. */
+static inline int mr_vif_add_register(int sk, const struct mr_family *f, int vifi)
+{
+	struct vifctl vif = {
+		.vifc_vifi = vifi,
+		.vifc_flags = VIFF_REGISTER,
+		.vifc_threshold = 1,
+	};
+
+	return mr_vif(sk, f, MRT_ADD_VIF, &vif);
+}
+
+/* Makes a device dvmrp@vifi. IPv4 only. */
+static inline int mr_vif_add_tunnel(int sk, int vifi, const char *local,
+				    const char *remote)
+{
+	struct vifctl vif = {
+		.vifc_vifi = vifi,
+		.vifc_flags = VIFF_TUNNEL,
+		.vifc_threshold = 1,
+	};
+
+	if (mr_addr(&mr_ipv4, local, &vif.vifc_lcl_addr) ||
+	    mr_addr(&mr_ipv4, remote, &vif.vifc_rmt_addr))
+		return -EINVAL;
+	return mr_vif(sk, &mr_ipv4, MRT_ADD_VIF, &vif);
+}
+
+static inline int mr_vif_del(int sk, const struct mr_family *f, int vifi)
+{
+	struct vifctl vif = { .vifc_vifi = vifi };
+
+	return mr_vif(sk, f, MRT_DEL_VIF, &vif);
+}
+
+/* @opt is MRT_ADD_MFC, MRT_DEL_MFC or one of the two with _PROXY; @oifs has a bit
+ * set for each VIF to forward to.
+ */
+static inline int mr_mfc(int sk, const struct mr_family *f, int opt,
+			 const char *src, const char *group, int parent,
+			 __u32 oifs)
+{
+	struct mfcctl mfc = { .mfcc_parent = parent };
+	int i;
+
+	if (f->family != AF_INET)
+		return -EAFNOSUPPORT;
+	if (mr_addr(f, src, &mfc.mfcc_origin) ||
+	    mr_addr(f, group, &mfc.mfcc_mcastgrp))
+		return -EINVAL;
+	for (i = 0; i < MAXVIFS; i++)
+		mfc.mfcc_ttls[i] = oifs & (1u << i) ? 1 : 255;
+	return mr_err(setsockopt(sk, f->level, opt, &mfc, sizeof(mfc)));
+}
+
+struct mr_count {
+	unsigned long	packets;	/* of a VIF: in */
+	unsigned long	bytes;
+	unsigned long	wrong_if;	/* of a VIF: packets out */
+};
+
+static inline int mr_vif_count(int sk, const struct mr_family *f, int vifi,
+			       struct mr_count *count)
+{
+	struct sioc_vif_req req = { .vifi = vifi };
+
+	memset(count, 0, sizeof(*count));
+	if (f->family != AF_INET)
+		return -EAFNOSUPPORT;
+	if (ioctl(sk, SIOCGETVIFCNT, &req) < 0)
+		return -errno;
+	count->packets = req.icount;
+	count->bytes = req.ibytes;
+	count->wrong_if = req.ocount;
+	return 0;
+}
+
+static inline int mr_mfc_count(int sk, const struct mr_family *f,
+			       const char *src, const char *group,
+			       struct mr_count *count)
+{
+	struct sioc_sg_req req = {};
+
+	memset(count, 0, sizeof(*count));
+	if (f->family != AF_INET)
+		return -EAFNOSUPPORT;
+	if (mr_addr(f, src, &req.src) || mr_addr(f, group, &req.grp))
+		return -EINVAL;
+	if (ioctl(sk, SIOCGETSGCNT, &req) < 0)
+		return -errno;
+	count->packets = req.pktcnt;
+	count->bytes = req.bytecnt;
+	count->wrong_if = req.wrong_if;
+	return 0;
+}
+
+/* The same from /proc/net/ip_mr_cache; -ENOENT where it has no such line. */
+static inline int mr_proc_count(int ns, const struct mr_family *f,
+				const char *src, const char *group,
+				struct mr_count *count)
+{
+	__u32 s, g, line_g, line_s;
+	char buf[8192], *line, *rest;
+	int ret;
+
+	if (f->family != AF_INET)
+		return -EAFNOSUPPORT;
+	if (mr_addr(f, src, &s) || mr_addr(f, group, &g))
+		return -EINVAL;
+	ret = mr_read(ns, f->proc_cache, buf, sizeof(buf));
+	if (ret < 0)
+		return ret;
+	for (line = strtok_r(buf, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest)) {
+		if (sscanf(line, "%x %x %*d %lu %lu %lu", &line_g, &line_s,
+			   &count->packets, &count->bytes,
+			   &count->wrong_if) == 5 &&
+		    line_g == g && line_s == s)
+			return 0;
+	}
+	return -ENOENT;
+}
+
+/* Makes the socket a member of @group on a link. */
+static inline int mr_join(int sk, const struct mr_family *f, int ifindex,
+			  const char *group)
+{
+	struct group_req req = { .gr_interface = ifindex };
+	struct sockaddr_in *sin = (void *)&req.gr_group;
+
+	if (f->family != AF_INET)
+		return -EAFNOSUPPORT;
+	sin->sin_family = AF_INET;
+	if (mr_addr(f, group, &sin->sin_addr))
+		return -EINVAL;
+	return mr_err(setsockopt(sk, f->level, MCAST_JOIN_GROUP, &req,
+				 sizeof(req)));
+}
+
+/* Frames, for AF_PACKET. They grow from the headers to the payload. */
+
+struct mr_frame {
+	size_t		len;
+	__u8		data[512];
+};
+
+static inline __u16 mr_csum(const void *data, size_t len)
+{
+	const __u8 *p = data;
+	__u32 sum = 0;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		sum += i & 1 ? p[i] : p[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return htons(~sum);
+}
+
+/* The Ethernet header. Without @dst_mac it is that of the group @dst. */
+static inline int mr_frame_eth(struct mr_frame *frame, const struct mr_family *f,
+			       const __u8 *dst_mac, const char *dst)
+{
+	struct ethhdr *eth = (void *)frame->data;
+	__u8 bin[16];
+
+	if (f->family != AF_INET)
+		return -EAFNOSUPPORT;
+	if (mr_addr(f, dst, bin))
+		return -EINVAL;
+	memset(frame, 0, sizeof(*frame));
+	if (dst_mac) {
+		memcpy(eth->h_dest, dst_mac, ETH_ALEN);
+	} else {
+		memcpy(eth->h_dest, "\x01\x00\x5e", 3);
+		memcpy(eth->h_dest + 3, bin + 1, 3);
+		eth->h_dest[3] &= 0x7f;
+	}
+	memcpy(eth->h_source, "\x02\x00\x00\x00\x00\x01", ETH_ALEN);
+	eth->h_proto = htons(ETH_P_IP);
+	frame->len = sizeof(*eth);
+	return 0;
+}
+
+/* An IP header whose packet is to have @len bytes behind it. */
+static inline int mr_frame_ip(struct mr_frame *frame, const struct mr_family *f,
+			      const char *src, const char *dst, int protocol,
+			      int ttl, size_t len)
+{
+	struct iphdr *ip = (void *)(frame->data + frame->len);
+
+	if (frame->len + sizeof(*ip) + len > sizeof(frame->data))
+		return -EMSGSIZE;
+	if (mr_addr(f, src, &ip->saddr) || mr_addr(f, dst, &ip->daddr))
+		return -EINVAL;
+	ip->version = 4;
+	ip->ihl = sizeof(*ip) / 4;
+	ip->tot_len = htons(sizeof(*ip) + len);
+	ip->ttl = ttl;
+	ip->protocol = protocol;
+	ip->check = mr_csum(ip, sizeof(*ip));
+	frame->len += sizeof(*ip);
+	return 0;
+}
+
+/* A UDP packet with @payload bytes of zero, without a checksum. */
+static inline int mr_frame_ip_udp(struct mr_frame *frame,
+				  const struct mr_family *f, const char *src,
+				  const char *dst, int ttl, int port,
+				  size_t payload)
+{
+	struct udphdr *udp;
+	int err;
+
+	err = mr_frame_ip(frame, f, src, dst, IPPROTO_UDP, ttl,
+			  sizeof(*udp) + payload);
+	if (err)
+		return err;
+	udp = (void *)(frame->data + frame->len);
+	udp->source = htons(port);
+	udp->dest = htons(port);
+	udp->len = htons(sizeof(*udp) + payload);
+	frame->len += sizeof(*udp) + payload;
+	return 0;
+}
+
+/* Multicast data. */
+static inline int mr_frame_udp(struct mr_frame *frame, const struct mr_family *f,
+			       const char *src, const char *group, int ttl,
+			       int port, size_t payload)
+{
+	int err = mr_frame_eth(frame, f, NULL, group);
+
+	return err ?: mr_frame_ip_udp(frame, f, src, group, ttl, port, payload);
+}
+
+#define MR_REGISTER_PAYLOAD	16
+
+/* A REGISTER of PIM @version 1 or 2 to the router @dst, with a packet of
+ * @inner_src to @group in it.
+ */
+static inline int mr_frame_register(struct mr_frame *frame,
+				    const struct mr_family *f, int version,
+				    const __u8 *dst_mac, const char *src,
+				    const char *dst, const char *inner_src,
+				    const char *group)
+{
+	/* PIMv1 is a message of IGMP, its version stands in the group. */
+	static const __u8 v1[8] = { 0x14, 1, 0, 0, 0x10 };
+	static const __u8 v2[8] = { 0x21 };
+	size_t len = sizeof(v1) + sizeof(struct iphdr) + sizeof(struct udphdr) +
+		     MR_REGISTER_PAYLOAD;
+	__u8 *pim;
+	__u16 csum;
+	int err;
+
+	err = mr_frame_eth(frame, f, dst_mac, dst);
+	err = err ?: mr_frame_ip(frame, f, src, dst,
+				 version == 1 ? IPPROTO_IGMP : IPPROTO_PIM,
+				 64, len);
+	if (err)
+		return err;
+	pim = frame->data + frame->len;
+	memcpy(pim, version == 1 ? v1 : v2, sizeof(v1));
+	frame->len += sizeof(v1);
+	err = mr_frame_ip_udp(frame, f, inner_src, group, 64, 5000,
+			      MR_REGISTER_PAYLOAD);
+	if (err)
+		return err;
+	/* PIMv2 sums up its own header only, IGMP all of the message. */
+	csum = mr_csum(pim, version == 1 ? len : sizeof(v2));
+	memcpy(pim + 2, &csum, sizeof(csum));
+	return 0;
+}
+
+/* A packet socket in @ns that only sends. */
+static inline int mr_packet_socket(int ns, int type)
+{
+	return mr_socket(ns, AF_PACKET, type, 0);
+}
+
+/* On a SOCK_DGRAM socket the frame goes out without its Ethernet header. */
+static inline int mr_packet_send(int sk, int type, int ifindex,
+				 const struct mr_frame *frame)
+{
+	size_t skip = type == SOCK_DGRAM ? ETH_HLEN : 0;
+	struct sockaddr_ll sll = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_IP),
+		.sll_ifindex = ifindex,
+		.sll_halen = ETH_ALEN,
+	};
+	int ret;
+
+	ret = mr_err(sendto(sk, frame->data + skip, frame->len - skip, 0,
+			    (struct sockaddr *)&sll, sizeof(sll)));
+	return ret < 0 ? ret : 0;
+}
+
+#endif /* _MROUTE_LIB_H */
