@@ -545,7 +545,7 @@ TEST_F_TIMEOUT(mroute, pimv1_register, TIMEOUT)
 	if (!has_pim(p))
 		SKIP(return, "no CONFIG_IP_PIMSM_V1");
 	ASSERT_EQ(0, flood_add_register(&flood, p, 1));
-	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_register,
+	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_register,
 		  arrived_register);
 }
 
@@ -557,7 +557,7 @@ TEST_F_TIMEOUT(mroute, pimv2_register, TIMEOUT)
 	if (!has_pim(p))
 		SKIP(return, "no CONFIG_IP_PIMSM_V2");
 	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
-	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_register,
+	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_register,
 		  arrived_register);
 }
 
@@ -569,7 +569,7 @@ TEST_F_TIMEOUT(mroute, multicast_data, TIMEOUT)
 	if (!self->forwarding)
 		SKIP(return, "not started in the initial network namespace");
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_data,
+	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_data,
 		  arrived_data);
 }
 
@@ -582,7 +582,7 @@ TEST_F_TIMEOUT(mroute, unresolved, TIMEOUT)
 	if (!self->forwarding)
 		SKIP(return, "not started in the initial network namespace");
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->unknown));
-	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_data,
+	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_data,
 		  arrived_unresolved);
 }
 
@@ -602,7 +602,7 @@ TEST_F_TIMEOUT(mroute, many_tables, TIMEOUT)
 	if (err == -ENOPROTOOPT)
 		SKIP(return, "no CONFIG_IP_MROUTE_MULTIPLE_TABLES");
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_tables,
+	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_tables,
 		  arrived_data);
 }
 
@@ -620,7 +620,7 @@ TEST_F_TIMEOUT(mroute, slow_reader, TIMEOUT)
 		SKIP(return, "no /dev/net/tun");
 	ASSERT_EQ(0, mr_sysctl(-1, "/proc/sys/net/core/optmem_max", "1048576"));
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(24), prepare_taps,
+	dismantle(_metadata, self, p, &flood, namespaces(16), prepare_taps,
 		  arrived_data);
 }
 
@@ -636,7 +636,7 @@ TEST_F_TIMEOUT(mroute, register_vif_dies, TIMEOUT)
 	ASSERT_EQ(0, flood_add_register(&flood, p, 1));
 	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(8), prepare_devices,
+	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_devices,
 		  arrived_both);
 }
 
@@ -989,7 +989,7 @@ TEST_F_TIMEOUT(mroute, readers, TIMEOUT)
 	for (i = 0; i < SLOTS; i++) {
 		slots[i].p = &variant->plan;
 		slots[i].compat = compat ? compat + i : NULL;
-		slots[i].count = (namespaces(12) + SLOTS - 1) / SLOTS;
+		slots[i].count = (namespaces(9) + SLOTS - 1) / SLOTS;
 		ASSERT_EQ(0, pthread_create(&slots[i].thread, NULL, slot_run,
 					    &slots[i]));
 	}
