@@ -35,8 +35,9 @@
 #define BURST		8
 #define PAYLOAD		64
 #define SLOTS		3
-/* Tables beside the default one. */
+/* Tables beside the default one, and rules that each look at all of them. */
 #define TABLES		100
+#define RULES		50
 #define FIRST_TABLE	1000
 
 /* What VIF is what, where a test has it. */
@@ -401,9 +402,9 @@ static int prepare_devices(const struct plan *p, struct router *r)
 	return err ?: router_keep_forwarding(p, r);
 }
 
-/* A rule that no packet can follow, since it has no such table, and tables that
- * every packet passes on its way to finding that out. With one table only,
- * MRT_TABLE is -ENOPROTOOPT.
+/* Rules that no packet can follow, since there are no such tables, and tables that
+ * every packet passes on its way to finding that out: it shall be among these for
+ * most of its time.
  */
 static int prepare_tables(const struct plan *p, struct router *r)
 {
@@ -421,13 +422,13 @@ static int prepare_tables(const struct plan *p, struct router *r)
 		err = mr_setopt(sk, p->f, MRT_TABLE, FIRST_TABLE + i);
 		close(sk);
 	}
-	if (err)
-		return err;
-	mr_nl_begin(&req, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &frh,
-		    sizeof(frh));
-	mr_nl_put_u32(&req, FRA_PRIORITY, 1);
-	mr_nl_put_u32(&req, FRA_TABLE, FIRST_TABLE + TABLES);
-	err = mr_nl_talk(r->nl, &req);
+	for (i = 0; !err && i < RULES; i++) {
+		mr_nl_begin(&req, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &frh,
+			    sizeof(frh));
+		mr_nl_put_u32(&req, FRA_PRIORITY, 1 + i);
+		mr_nl_put_u32(&req, FRA_TABLE, FIRST_TABLE + TABLES + i);
+		err = mr_nl_talk(r->nl, &req);
+	}
 	return err ?: prepare_data(p, r);
 }
 
