@@ -25,17 +25,17 @@ def test_what_a_script_needs_is_packed_and_runs_there():
     with folder() as path:
         got = pack(path, '#!/bin/sh\n# needs tar: tar\n# needs coreutils: head cat\n')
         assert got.returncode == 0, got.stderr
-        os.makedirs(path + '/root')
-        got = run('sh', '-c', f'cd {path}/root && cpio -idm --quiet < ../i')
+        os.makedirs(path + '/unpacked')
+        got = run('sh', '-c', f'cd {path}/unpacked && cpio -idm --quiet < ../i')
         assert got.returncode == 0, got.stderr
         for name in ('tar', 'head', 'cat'):
-            assert os.access(f'{path}/root/usr/bin/{name}', os.X_OK), name
+            assert os.access(f'{path}/unpacked/usr/bin/{name}', os.X_OK), name
         # Everything that ldd says, and no link into this machine.
         for name, found in re.findall(r'^\s*(\S+) => (/\S+)', run('ldd', program).stdout, re.M):
-            with open(found, 'rb') as here, open(f'{path}/root/lib/{name}', 'rb') as there:
+            with open(found, 'rb') as here, open(f'{path}/unpacked/lib/{name}', 'rb') as there:
                 assert here.read() == there.read(), name
         if os.geteuid() == 0:
-            got = run('chroot', path + '/root', '/usr/bin/tar', '--version')
+            got = run('chroot', path + '/unpacked', '/usr/bin/tar', '--version')
             assert got.returncode == 0 and 'tar' in got.stdout, got
 
 
