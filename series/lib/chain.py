@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common import GITDIR, IDENT, NOTES, ROOT, Fail, environment, git, make_hint, ref, run, say
 from setfiles import load
+from maintainers import FILE as MAINTAINERS, splice
 
 
 class Misfit(Fail):
@@ -82,6 +83,18 @@ def _add_files(file, patch, root, env):
     git("update-index", "-z", "--index-info", data="".join(lines), env=env)
 
 
+def _splice(file, patch, env):
+    """The patch's lines of MAINTAINERS, each at its sorted place."""
+    if not git("ls-files", "--cached", "--", MAINTAINERS, env=env):
+        raise Misfit(file, f"adds lines to {MAINTAINERS}, which the base has not", "give a whole tree of Linux")
+    blob = run(["git", f"--git-dir={GITDIR}", "cat-file", "blob", f":{MAINTAINERS}"], env={**environment(), **env}).stdout
+    try:
+        sha = git("hash-object", "-w", "--stdin", data=splice(blob, patch.maintains))
+    except ValueError as e:
+        raise Misfit(file, str(e), f"put the line under another entry, or take it out, in {MAINTAINERS} of this repository") from e
+    git("update-index", "--cacheinfo", f"100644,{sha},{MAINTAINERS}", env=env)
+
+
 def build(start, paths, root=ROOT, base=None, who=IDENT, first=1, quiet=False):
     """Commits the patches PATHS onto START; returns [(listed path, commit)].
 
@@ -102,6 +115,8 @@ def build(start, paths, root=ROOT, base=None, who=IDENT, first=1, quiet=False):
                         raise _misfit(tip, file, patch)
                     if not quiet:
                         _report_offsets(file, patch, done.stderr)
+                if patch.maintains:
+                    _splice(file, patch, env)
             except Misfit as e:
                 e.path, e.tip, e.made = path, tip, made
                 raise

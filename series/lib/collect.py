@@ -5,7 +5,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 import chain
-from common import ROOT, Fail, base_name, git, say
+import maintainers
+from common import GITDIR, ROOT, Fail, base_name, environment, git, run, say
 from patchfile import Patch, check_message, check_path, parse_diff, read_text
 from setfiles import order_path, variant
 
@@ -27,8 +28,8 @@ class Change:
 
 
 def diff_of(commit):
-    """The canonical diff of a commit, without its new files and without index lines."""
-    lines = git(*DIFF, commit).split("\n")
+    """The canonical diff of a commit, without its new files, MAINTAINERS and index lines."""
+    lines = git(*DIFF, commit, "--", ".", f":(exclude,top){maintainers.FILE}").split("\n")
     out = "\n".join(line for line in lines if not re.match(r"index [0-9a-f]{40}\.\.", line))
     return out + "\n" if out else ""
 
@@ -66,6 +67,11 @@ def commits(base, tip):
                            f"squash the change into that commit: git -C build/tree commit --fixup {added[path].split()[1]} "
                            f"and git rebase -i --autosquash, or make it part of {added[path]}")
             edited.append(path)
+        maintains = {}
+        if maintainers.FILE in edited:
+            blobs = [run(["git", f"--git-dir={GITDIR}", "cat-file", "blob", f"{c}:{maintainers.FILE}"], env=environment()).stdout
+                     for c in (parents[0], commit)]
+            maintains = maintainers.added(name, *blobs)
         diff = diff_of(commit) if edited else ""
         if not new and not edited:
             raise Fail(name, "changes nothing", "drop it: git -C build/tree rebase -i, and delete its line")
@@ -78,7 +84,7 @@ def commits(base, tip):
                 counts[path] = int(more) + int(less)
         check_message(name, subject, body)
         top = max(edited or new, key=lambda p: counts[p])
-        found.append(Change(commit, Patch(subject, body, list(new), diff, parse_diff(name, diff) if diff else []), new,
+        found.append(Change(commit, Patch(subject, body, list(new), diff, parse_diff(name, diff) if diff else [], maintains), new,
                             top.rpartition("/")[0]))
         added.update({p: name for p in new})
     return found
@@ -114,7 +120,7 @@ def match_paths(changes, known):
 
 def name_new(changes, topics, known_topic):
     """Topic for each Change; a file name for each that has none."""
-    used = {c.path for c in changes}
+    used, before = {c.path for c in changes}, ""
     for c in changes:
         subject = c.patch.subject
         fits = [(len(p), t.name) for t in topics for p in t.prefixes if subject.startswith(p)]
@@ -123,11 +129,14 @@ def name_new(changes, topics, known_topic):
             c.topic = best.pop()
         elif c.path in known_topic:
             c.topic = known_topic[c.path]
+        elif before in best:
+            c.topic = before
         else:
             raise Fail(f"commit {c.commit[:12]} ({subject})", "its subject starts with the prefix of "
                        + ("no topic" if not best else f"several topics: {', '.join(sorted(best))}"),
                        "reword it to start with one of: " + "; ".join(f"{t.name}: {' '.join(t.prefixes)}" for t in topics)
                        + "  (or add the prefix to series/topics)")
+        before = c.topic
         if not c.path:
             rest = subject[max(fits)[0]:] if fits else subject.rpartition(": ")[2]
             slug = re.sub(r"[^a-z0-9]+", "-", rest.lower()).strip("-")

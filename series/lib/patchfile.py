@@ -16,6 +16,7 @@ class Patch:
     adds: list = field(default_factory=list)
     diff: str = ""
     files: list = field(default_factory=list)   # the existing files that the hunks touch
+    maintains: dict = field(default_factory=dict)   # {entry of MAINTAINERS: the F: lines that it gets}
 
     @property
     def message(self):
@@ -24,7 +25,8 @@ class Patch:
     def text(self):
         body = f"{self.body}\n\n" if self.body else ""
         adds = "".join(f"Adds: {a}\n" for a in self.adds)
-        return f"Subject: {self.subject}\n\n{body}{adds}---\n{self.diff}"
+        maintains = "".join(f"Maintains: {m}\n" for m in sorted(self.maintains))
+        return f"Subject: {self.subject}\n\n{body}{adds}{maintains}---\n{self.diff}"
 
 
 def read_text(path):
@@ -49,8 +51,8 @@ def check_message(name, subject, body):
             raise Fail(name, f"the changelog has the line {line!r}, where git am ends a changelog", "indent that line")
         if re.match("Signed-off-by:", line, re.I):
             raise Fail(name, f"the changelog has the line {line!r}", "take it out: a person signs when sending, not in the repository")
-        if line.startswith("Adds: "):
-            raise Fail(name, f"the changelog has the line {line!r}; Adds: is the patch file's own word", "reword that line")
+        if line.startswith(("Adds: ", "Maintains: ")):
+            raise Fail(name, f"the changelog has the line {line!r}; its first word is the patch file's own", "reword that line")
 
 
 def parse_diff(name, diff):
@@ -117,19 +119,25 @@ def parse(name, text):
     lines = head.split("\n")
     if not lines[0].startswith("Subject: ") or (len(lines) > 1 and lines[1]):
         fail("does not start with 'Subject: ...' and an empty line")
-    subject, lines, adds = lines[0][len("Subject: "):], lines[2:], []
-    while lines and lines[-1].startswith("Adds: "):
-        adds.insert(0, lines.pop()[len("Adds: "):])
-        check_path(name, adds[0])
+    subject, lines, adds, maintains = lines[0][len("Subject: "):], lines[2:], [], {}
+    while lines and lines[-1].startswith(("Adds: ", "Maintains: ")):
+        word, _, what = lines.pop().partition(": ")
+        if word == "Maintains":
+            maintains[what] = []
+            continue
+        adds.insert(0, what)
+        check_path(name, what)
     body = "\n".join(lines).strip("\n")
     check_message(name, subject, body)
     files = parse_diff(name, diff) if diff else []
-    if not adds and not files:
+    if not adds and not files and not maintains:
         fail("changes nothing")
+    if "MAINTAINERS" in (f[0] for f in files):
+        fail("has a hunk of MAINTAINERS, which would not fit another base; its lines stand in the file MAINTAINERS")
     both = set(adds) & {f[0] for f in files} or {a for a in adds if adds.count(a) > 1}
     if both:
         fail(f"{both.pop()} is named twice")
-    return Patch(subject, body, adds, diff, files)
+    return Patch(subject, body, adds, diff, files, maintains)
 
 
 def _numberless(diff):

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+import maintainers
 from common import ROOT, Fail, base_name
 from patchfile import check_path, parse, read_text
 
@@ -62,7 +63,14 @@ def load(path, root=ROOT, base=None):
     file = resolve(path, root, base)
     if not (root / file).is_file():
         raise Fail(file, "is listed in an order file but is not there", "restore the file, or remove the line")
-    return file, parse(file, read_text(root / file))
+    patch = parse(file, read_text(root / file))
+    if patch.maintains:
+        there = maintainers.ours(root)
+        for entry in patch.maintains:
+            if not there.get(entry):
+                raise Fail(file, f"takes the lines of {entry!r}, of which {maintainers.FILE} has none", f"write them in {maintainers.FILE}")
+            patch.maintains[entry] = there[entry]
+    return file, patch
 
 
 def listed(root=ROOT, base=None):
@@ -86,4 +94,19 @@ def inputs(root=ROOT):
     for path in listed(root):
         file, patch = load(path, root)
         files += [file] + patch.adds
-    return files
+    return files + [maintainers.FILE] * (root / maintainers.FILE).is_file()
+
+
+def check_entries(root=ROOT):
+    """Each entry of our MAINTAINERS goes into one patch: not into none, not into two."""
+    taken = {}
+    for path in listed(root):
+        file, patch = load(path, root)
+        for entry in patch.maintains:
+            if entry in taken:
+                raise Fail(file, f"takes the lines of {entry!r}, which {taken[entry]} takes too", "take the line Maintains: out of one")
+            taken[entry] = file
+    others = {e for b in bases(root) if b != base_name() for p in listed(root, b) for e in load(p, root, b)[1].maintains}
+    left = set(maintainers.ours(root)) - set(taken) - others
+    if left:
+        raise Fail(maintainers.FILE, f"no patch takes the lines of {sorted(left)[0]!r}", "write a line 'Maintains: ENTRY' into one")

@@ -13,7 +13,7 @@ import tempfile
 
 import chain
 from common import GITDIR, ROOT, TREE, base_name, git, ref
-from setfiles import inputs, order, topics
+from setfiles import check_entries, inputs, order, topics
 from worktree import checkout
 
 REST = GITDIR / "patch-set-rest"
@@ -64,6 +64,7 @@ def to_tree(base, tip, what):
 
 def commit_set(base, root=ROOT, quiet=False, keep=True, who=chain.IDENT):
     """The whole set onto BASE, and each topic alone: [(topic, paths, its own chain)], the whole chain."""
+    check_entries(root)
     whole, tip, alone = [], base, []
     for topic in topics(root):
         paths = order(topic.name, root)

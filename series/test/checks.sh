@@ -604,3 +604,69 @@ t_every_program_has_help() {
 		says "$PWD-help" usage: "$(basename "$p")"
 	done
 }
+
+maintainers() { # maintainers: our MAINTAINERS, and a patch of the first topic that takes it
+	printf '%s\n' 'SPDX-License-Identifier: GPL-2.0' '' 'EVENT FILES' 'F:	include/linux/eventfd.h' 'F:	a/first' 'F:	virt/last' > MAINTAINERS
+	printf '%s\n' 'Subject: MAINTAINERS: Add headers' '' 'So that mail arrives.' '' 'Maintains: EVENT FILES' --- > maintainers.patch
+	echo maintainers.patch >> series/6.12/kvm-irqfd.order
+}
+
+t_maintainers_lines_go_to_their_sorted_place() {
+	maintainers
+	series/bin/tree
+	is "$(git -C build/tree diff set/6.12/base set --unified=0 -- MAINTAINERS | grep '^[+-][^+-]' | tr '\n' ';')" \
+		"+F:	a/first;+F:	include/linux/eventfd.h;+F:	virt/last;"
+	is "$(sed -n '/^EVENT/,/^X/p' build/tree/MAINTAINERS | cut -f2 | tr '\n' ' ')" \
+		"EVENT FILES Somebody list@localhost a/first fs/ include/linux/eventfd.h include/linux/fs.h virt/last fs/x "
+	series/bin/refresh
+	is "$(git diff --name-only; cat MAINTAINERS | tr '\n' ';')" \
+		"series/6.12/kvm-irqfd.order
+SPDX-License-Identifier: GPL-2.0;;EVENT FILES;F:	a/first;F:	include/linux/eventfd.h;F:	virt/last;"
+	inverse
+}
+
+t_maintainers_commit_becomes_lines() {
+	sed -i 's/^F:	net\/ipv4/F:	net\/core\/\n&/' build/tree/MAINTAINERS
+	git -C build/tree commit -q -a -m "MAINTAINERS: Add the core" -m "It is the network's."
+	series/bin/refresh
+	is "$(status)" "?? MAINTAINERS;?? add-the-core.patch; M series/6.12/ipmr-rcu.order;"
+	says MAINTAINERS "SPDX-License-Identifier: GPL-2.0" NETWORK "F:	net/core/"
+	is "$(tr '\n' ';' < add-the-core.patch)" "Subject: MAINTAINERS: Add the core;;It is the network's.;;Maintains: NETWORK;---;"
+	inverse
+	git add -A
+	"${G[@]}" commit -q -m x
+	git -C build/tree reset -q --hard HEAD^
+	series/bin/refresh
+	is "$(status)" " D MAINTAINERS; D add-the-core.patch; M series/6.12/ipmr-rcu.order;"
+}
+
+t_maintainers_only_lines_of_entries_that_are_there() {
+	local change
+	for change in 's/^S:.*/S:	Orphan/' '$aNEW ENTRY\nF:	new/' '/^NETWORK/,$s/^F:	net\/ipv6.*/&\nF:	a\/first/' '/^M:	Somebody/d'; do
+		sed -i "$change" build/tree/MAINTAINERS
+		git -C build/tree commit -q -a -m "MAINTAINERS: Change it"
+		fails series/bin/refresh
+		says "$(said)" "(MAINTAINERS: Change it): changes MAINTAINERS otherwise than by F: lines"
+		git -C build/tree reset -q --hard HEAD^
+	done
+}
+
+t_maintainers_errors_name_the_entry() {
+	maintainers
+	sed -i 's/EVENT FILES/EVENTS/' MAINTAINERS maintainers.patch
+	fails series/bin/tree
+	says "$(said)" "maintainers.patch: MAINTAINERS has no entry 'EVENTS'" "put the line under another entry"
+	sed -i 's/EVENTS/EVENT FILES/; s/a\/first/fs\//' MAINTAINERS maintainers.patch
+	fails series/bin/tree
+	says "$(said)" "'EVENT FILES' has 'F:\\tfs/' already"
+	sed -i 's/^Maintains: .*/Maintains: NETWORK/' maintainers.patch
+	fails series/bin/tree
+	says "$(said)" "maintainers.patch: takes the lines of 'NETWORK', of which MAINTAINERS has none"
+	printf '%s\n' '' NETWORK 'F:	net/core/' >> MAINTAINERS
+	fails series/bin/tree
+	says "$(said)" "MAINTAINERS: no patch takes the lines of 'EVENT FILES'"
+	sed -i 's/^Maintains: .*/&\nMaintains: EVENT FILES/; ' maintainers.patch
+	sed -i 's/^F:	fs\//M:	Nobody/' MAINTAINERS
+	fails series/bin/tree
+	says "$(said)" "MAINTAINERS, EVENT FILES: holds 'M:\\tNobody'; only lines F:"
+}

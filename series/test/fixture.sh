@@ -12,7 +12,11 @@ linux_files() { # linux_files SUBLEVEL: into the current folder
 	mkdir -p fs virt/kvm net/ipv4 net/ipv6 tools/testing scripts Documentation
 	printf 'VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = %s\n' "$1" > Makefile
 	echo 'mainmenu "Linux"' > Kconfig
-	lines MAINTAINERS 30 > MAINTAINERS
+	# As the kernel's: a text, then entries whose F: lines are sorted, or nearly.
+	printf '%s\n' 'List of maintainers' '' 'M: is no entry here, it is indented:' '	M: Mail' '' \
+		ALPHA 'M:	Somebody' 'S:	Maintained' '' \
+		'EVENT FILES' 'M:	Somebody' 'L:	list@localhost' 'F:	fs/' 'F:	include/linux/fs.h' 'X:	fs/x' '' \
+		NETWORK 'L:	list@localhost' 'F:	net/ipv4/' 'F:	include/net/' 'F:	net/ipv6/' 'N:	mroute' > MAINTAINERS
 	lines eventfd 60 > fs/eventfd.c
 	lines irqfd 90 > virt/kvm/eventfd.c
 	echo old > virt/kvm/old.h
@@ -65,7 +69,7 @@ make_repo() { # make_repo SERIES: $W/repo with 6 patches in 2 topics, build/tree
 	cd "$W/repo"
 	cp -r "$1/bin" "$1/lib" series/
 	printf 'PACKAGE=linux-source-6.12\nVERSION=6.12.1\n' > series/6.12/base
-	printf 'kvm-irqfd eventfd: | KVM: irqfd: | KVM: selftests:\nipmr-rcu ipmr: | ip6mr: | selftests: net:\n' > series/topics
+	printf 'kvm-irqfd eventfd: | KVM: irqfd: | KVM: selftests: | MAINTAINERS:\nipmr-rcu ipmr: | ip6mr: | selftests: net: | MAINTAINERS:\n' > series/topics
 	printf 'KVM: irqfd: A cover\n\nThe whole story.\n' > series/kvm-irqfd.cover
 	printf 'ipmr: Another cover\n\nAnother story.\n' > series/ipmr-rcu.cover
 	printf 'build/\nout/\n' > .gitignore
