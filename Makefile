@@ -49,6 +49,11 @@ broken: ## boot each broken variant RUNS=5 times: its test must fail, with its f
 	@testbed/bin/setup run
 	@testbed/bin/broken --runs $(or $(RUNS),5)
 
+.PHONY: docs
+docs: ## build the pages of the set, as HTML
+	@testbed/bin/setup docs
+	@testbed/bin/docs
+
 .PHONY: setup
 setup: ## install what run and test need (they do so themselves)
 	@testbed/bin/setup test
