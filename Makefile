@@ -14,7 +14,7 @@ export BASE LINUX ACCEL NO_INSTALL
 
 .PHONY: help
 help: ## list the targets
-	@echo 'Usage: make TARGET [BASE=$(BASE)] [LINUX=DIR] [TOPIC=NAME] [ACCEL=tcg|kvm] [NO_INSTALL=1] [ARGS=...]'
+	@echo 'Usage: make TARGET [BASE=$(BASE)] [LINUX=DIR] [TOPIC=NAME] [V=N] [ACCEL=tcg|kvm] [NO_INSTALL=1] [ARGS=...]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
 	@echo 'BASE is a folder of series/. LINUX is a kernel tree of your own to use instead of the fetched base.'
 
@@ -39,6 +39,10 @@ refresh: ## write the commits of build/tree back as .patch files and new files
 series: ## write out/BASE/TOPIC/*.patch for git am and git send-email
 	@testbed/bin/setup tools
 	@series/bin/series
+
+.PHONY: mail
+mail: ## prepare TOPIC= (V=2) for git send-email, signed off by you; sends nothing
+	@testbed/bin/mail --topic "$(TOPIC)" --version $(or $(V),1)
 
 .PHONY: apply
 apply: ## apply the set, or TOPIC=, to your own git tree LINUX=DIR, on a new branch

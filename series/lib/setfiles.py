@@ -22,7 +22,7 @@ def topics(root=ROOT):
         if not line:
             continue
         name, _, prefixes = line.partition(" ")
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or name in ("all", "base") or name in (t.name for t in found):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or name in ("all", "base", "mail") or name in (t.name for t in found):
             raise Fail("series/topics", f"{name!r} cannot name a topic (or does so twice)", "use a name of its own, a-z 0-9 and -")
         found.append(Topic(name, [p.strip() for p in prefixes.split("|") if p.strip()]))
     return found

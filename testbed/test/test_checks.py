@@ -93,14 +93,15 @@ def programs(path, texts):
 
 def house(path):
     """A copy of the programs that are tested, in a repository of stubs."""
-    for name in ('bin/check-patches', 'bin/warnings', 'bin/broken', 'bin/caught', 'lib/common.sh', 'lib/patch.sh'):
+    for name in ('bin/check-patches', 'bin/warnings', 'bin/broken', 'bin/caught', 'lib/common.sh', 'lib/patch.sh',
+                 'lib/checked.sh'):
         os.makedirs(os.path.dirname(os.path.join(path, 'testbed', name)), exist_ok=True)
         shutil.copy(os.path.join(TESTBED, name), os.path.join(path, 'testbed', name))
     programs(path, {
         'series/topics': 't  T:\n', 'series/6.12/t.order': '', 'stub/data/dictionary.txt': 'x\n',
         'testbed/checks': 't plain -\nt plain+more -\n', 'testbed/bin/kernel': FAKE_KERNEL,
         'testbed/bin/selftests': FAKE_SELFTESTS, 'stub/make': FAKE_MAKE, 'stub/sparse': SPDX,
-        'stub/dpkg': SPDX + f'echo {path}/stub/data/dictionary.txt\n',
+        'stub/dpkg': SPDX + f'echo {path}/stub/data/dictionary.txt\n', 'testbed/configs/plain.config': '',
         'series/bin/src': SPDX + f'git -C {path}/build/src checkout -q "$1"\n',
     })
 
@@ -141,6 +142,7 @@ def test_check_patches_turns_each_planted_fault_into_one_not_ok():
             bad = [line for ok, line in mine if ok == 'not ok']
             assert bad == wanted, f'{subject}: {bad} instead of {wanted}\n{got.stdout}\n{got.stderr}'
         built = read(path + '/build/o/plain/built')
+        assert not os.path.exists(path + '/build/checked'), 'the topic counts as checked'
         assert 'T: Plant a link error' in built and 'Document' not in built and 'selftest' not in built, built
 
 
@@ -148,6 +150,8 @@ def test_check_patches_passes_what_is_clean():
     with folder() as path:
         got = check_patches(path, [p for p in PATCHES if not p[3]])
         assert got.returncode == 0 and 'not ok' not in got.stdout, got.stdout + got.stderr
+        tip = run('git', f'--git-dir={path}/build/git', 'rev-parse', 'refs/set/6.12/t').stdout.strip()
+        assert [name for name in os.listdir(path + '/build/checked') if name.startswith(f'{tip}.t.plain.')], 'it does not count as checked'
 
 
 def test_check_patches_wants_a_topic_in_its_list():
