@@ -114,6 +114,8 @@ class Checks:
         want = self.scripts.everybody() - {self.sender[1].lower()}
         for m in self.mails:
             yield from (f"{m.name}: To and Cc lack {a}" for a in sorted(want - m.people("To", "Cc")))
+            yield from (f"{m.name}: To and Cc have {a}, whom get_maintainer.pl does not name"
+                        for a in sorted(m.people("To", "Cc") - want - {self.sender[1].lower()}))
             if not m.people("To"):
                 yield f"{m.name}: nobody in To"
 

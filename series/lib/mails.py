@@ -28,6 +28,8 @@ def sender():
 def replace(new, target):
     """NEW takes the place of TARGET."""
     old = target.with_name(f".{target.name}.old")
+    if old.exists() and not target.exists():    # a run before was killed between the two
+        old.rename(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)

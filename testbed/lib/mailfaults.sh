@@ -20,6 +20,7 @@ f_carriage_returns() { sed -i '/^diff --git/,$s/$/\r/' "$two"; }
 # The context farthest from the change: patch -F takes it, git apply does not.
 f_fuzz() { first '^@@ ' '{n;s/$/ moved/}'; }
 f_list_missing() { sed -i '/^    linux-kernel@vger\.kernel\.org,*$/d' "$two"; }
+f_somebody_more() { sed -i '0,/^Cc: /s//Cc: another@mail.test, /' "$two"; }
 f_mail_missing() { rm "$two"; }
 f_no_mail() { rm "$mails"/*; }
 f_no_base() { sed -i '/^base-commit: /d' "$mails"/0000-*; }
@@ -44,6 +45,7 @@ faults=(
 	"carriage_returns: encoding|diffs are the commits|apply without fuzz|checkpatch"
 	"fuzz: diffs are the commits|apply without fuzz"
 	"list_missing: recipients"
+	"somebody_more: recipients"
 	"mail_missing: numbering complete|apply without fuzz"
 	"no_mail: all"
 	"no_base: cover letter"
