@@ -13,6 +13,7 @@ import console
 import ktap
 
 SPLAT_LINES = 40
+SAID_LINES = 20     # of what a test said before it failed
 
 
 class Section:
@@ -51,9 +52,11 @@ def sections(lines, nonce):
     return tests, problems, finished
 
 
-def row(test, verdict, reason='', subtest='', seconds=None, fingerprint=''):
+def row(test, verdict, reason='', subtest='', seconds=None, fingerprint='', said=()):
+    """said: lines of the log that stand before the verdict, kept if there is something to explain."""
     return {'test': test, 'subtest': subtest, 'verdict': verdict, 'seconds': seconds,
-            'fingerprint': fingerprint, 'reason': reason}
+            'fingerprint': fingerprint, 'reason': reason,
+            'said': list(said)[-SAID_LINES:] if verdict in ('FAIL', 'ERROR') else []}
 
 
 def status_text(rc, test, seconds):
@@ -82,7 +85,7 @@ def judge_test(test, section, splats, may_skip, machine_end):
                 verdict, reason = 'FAIL', f'skipped, but required: {reason}'
         if verdict == 'FAIL':
             faults.append(f'not ok: {result["name"]}' if result['verdict'] == 'FAIL' else f'{result["name"]} {reason}')
-        subrows.append(row(test.name, verdict, reason, subtest=result['name']))
+        subrows.append(row(test.name, verdict, reason, subtest=result['name'], said=result['said']))
 
     rc = section.rc
     if section.end is None:
@@ -113,9 +116,16 @@ def judge_test(test, section, splats, may_skip, machine_end):
         faults.append(f'skipped, but required: {skipped[0]}')
 
     verdict = 'FAIL' if faults else 'ERROR' if unknown else 'SKIP' if skipped else 'PASS'
-    fingerprint = next((s['fingerprint'] for s in splats if s['kind'] != 'lost'), '')
+    proven = next((s for s in splats if s['kind'] != 'lost'), None)
+    if proven:
+        said = proven['lines'][:SAID_LINES]
+    elif any(r['said'] for r in subrows):
+        said = []   # they say it
+    else:
+        said = [line for line in section.lines if line.strip()]
+    fingerprint = proven['fingerprint'] if proven else ''
     reason = '; '.join(dict.fromkeys(faults + unknown + ([] if faults else skipped)))
-    return [row(test.name, verdict, reason, seconds=seconds, fingerprint=fingerprint)] + subrows
+    return [row(test.name, verdict, reason, seconds=seconds, fingerprint=fingerprint, said=said)] + subrows
 
 
 def read_end(path):
@@ -152,7 +162,8 @@ def judge(folder, scenario, name, policy):
         own = [s for s in live if s['section'] == place]
         proven = [s for s in own if s['kind'] != 'lost']
         rows.append(row(place, 'FAIL' if proven else 'ERROR', '; '.join(s['line'] for s in own),
-                        fingerprint=proven[0]['fingerprint'] if proven else ''))
+                        fingerprint=proven[0]['fingerprint'] if proven else '',
+                        said=own[0]['lines'][:SAID_LINES]))
 
     problems += [f'{t} is no test of the scenario' for t in tests if t not in declared]
     if scan.boots != 1:

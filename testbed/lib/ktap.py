@@ -29,7 +29,9 @@ class Block:
 
 
 class Parsed:
-    """rows: dicts name, verdict, reason; problems: texts; skip: reason or None."""
+    """rows: dicts name, verdict, reason, said; problems: texts; skip: reason or None.
+
+    said: the diagnostics since the result before, which is where a test says why."""
 
     def __init__(self):
         self.rows = []
@@ -54,6 +56,7 @@ def classify(failed, directive):
 def parse(lines):
     out = Parsed()
     stack = [Block(0)]
+    since = []
 
     def where(block):
         return '' if block.indent == 0 else 'nested: '
@@ -94,7 +97,8 @@ def parse(lines):
         if verdict == 'PASS' and any(c['verdict'] == 'FAIL' for c in children):
             verdict, reason = 'FAIL', 'reported ok, but a nested test failed'
         rows = [dict(c, name=f"{name}/{c['name']}") for c in children]
-        block.results.append([{'name': name, 'verdict': verdict, 'reason': reason}] + rows)
+        block.results.append([{'name': name, 'verdict': verdict, 'reason': reason, 'said': since[:]}] + rows)
+        since.clear()
 
     for line in lines:
         line = line.rstrip('\r\n')
@@ -107,6 +111,8 @@ def parse(lines):
                 out.any = True
             continue
         if not (version or plan or res or bail):
+            if text:
+                since.append(line)
             continue
         out.any = True
         if bail:

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-from common import BIN, GOLDEN, HERE, TESTBED, Skip, folder, named_cases, read, run, write
+from common import BIN, GOLDEN, HERE, TESTBED, Skip, folder, named_cases, read, run, same, write
 
 SCENARIO = os.path.join(GOLDEN, 'runs', 'scenario')
 
@@ -57,6 +57,23 @@ def test_table_shows_and_counts():
         assert len({line.count('\t') for line in lines}) == 1
         got = run(os.path.join(BIN, 'table'), os.path.join(path, 'clean'))
         assert got.returncode == 0, got.stdout
+
+
+def test_table_shows_why():
+    with folder() as path:
+        where = golden(path, 'not-ok-exit-0')
+        log = read(where + '/tests.log')
+        write(where + '/tests.log', log.replace('\nok 1', '\n# of the first\nok 1').replace('\nnot ok 2', '\n# of the second\nnot ok 2'))
+        for name in ('splat-in-test', 'test-limit'):
+            golden(path, name)
+        shown = {}
+        for name in ('not-ok-exit-0', 'splat-in-test', 'test-limit'):
+            run(os.path.join(BIN, 'verdict'), path + '/' + name, '--scenario', SCENARIO)
+            out = run(os.path.join(BIN, 'table'), path + '/' + name).stdout
+            shown[name] = [line.strip() for line in out.splitlines() if line.startswith('      | ')]
+        same('\n'.join(shown['not-ok-exit-0']), '| # of the second', 'the line before the failed subtest alone')
+        assert any('BUG: KASAN' in line for line in shown['splat-in-test']), shown['splat-in-test']
+        assert '| ok 1 irqfd.assign' in shown['test-limit'], shown['test-limit']
 
 
 def test_table_of_a_folder_without_verdict_is_an_error():
