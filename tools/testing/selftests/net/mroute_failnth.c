@@ -38,14 +38,11 @@
 
 /* How many allocations come before it need not be the same in each namespace:
  * what others keep in common, such as IDs, grows and shrinks as namespaces come
- * and go. So MARGIN more are tried before and behind where it was seen, and all
- * of them again, up to WALKS times, while one that must fail has not.
+ * and go. So MARGIN more are tried before and behind where it was seen. While
+ * one that must fail has not, or not to be seen, all of them are tried again.
  */
 #define MARGIN		(2 * STRIDE + 2)
 #define WALKS		8
-
-/* How often, a millisecond apart, to look for a trace that may never come. */
-#define LOG_TRIES	20
 
 /* kmemleak leaves objects alone that are younger than five seconds. */
 #define LEAK_AGE	6
@@ -56,7 +53,7 @@ enum where { BEYOND, OUTSIDE, INSIDE, UNKNOWN };
 /* A socket option under test, and what takes its effect away again. */
 struct op {
 	const char *name;
-	int (*run)(int sk, int n);
+	int (*run)(int sk, int id);
 	int (*undo)(int sk);
 	int stride;		/* of the allocations that fail */
 	bool tolerant;		/* of all that fail */
@@ -86,7 +83,7 @@ static int ipv4_mfc(int sk, int opt)
 	return setsockopt(sk, IPPROTO_IP, opt, &mfc, sizeof(mfc));
 }
 
-static int ipv4_add_mfc(int sk, int n)
+static int ipv4_add_mfc(int sk, int id)
 {
 	return ipv4_mfc(sk, MRT_ADD_MFC);
 }
@@ -107,12 +104,12 @@ static int ipv4_vif(int sk, int opt, int flags)
 	return setsockopt(sk, IPPROTO_IP, opt, &vif, sizeof(vif));
 }
 
-static int ipv4_add_vif(int sk, int n)
+static int ipv4_add_vif(int sk, int id)
 {
 	return ipv4_vif(sk, MRT_ADD_VIF, VIFF_USE_IFINDEX);
 }
 
-static int ipv4_add_register(int sk, int n)
+static int ipv4_add_register(int sk, int id)
 {
 	return ipv4_vif(sk, MRT_ADD_VIF, VIFF_REGISTER);
 }
@@ -122,9 +119,9 @@ static int ipv4_del_vif(int sk)
 	return ipv4_vif(sk, MRT_DEL_VIF, 0);
 }
 
-static int ipv4_table(int sk, int n)
+static int ipv4_table(int sk, int id)
 {
-	return setsockopt(sk, IPPROTO_IP, MRT_TABLE, &n, sizeof(n));
+	return setsockopt(sk, IPPROTO_IP, MRT_TABLE, &id, sizeof(id));
 }
 
 /* Tables stay until the namespace goes. */
@@ -168,7 +165,6 @@ struct faults {
  */
 struct trace {
 	bool any;
-	bool whole;
 	bool init;
 	bool table;
 	bool hash;
@@ -284,30 +280,24 @@ static bool names(const char *line, const char *func)
 	return !strncmp(line, func, len) && line[len] == '+';
 }
 
+/* It may miss a trace: a line that another CPU has begun hides all behind it. */
 static struct trace read_trace(struct faults *faults, const char *net_init)
 {
 	struct trace trace = { false };
 	char record[2048], *line;
-	int tries = LOG_TRIES;
 	ssize_t len;
 
-	while (!trace.whole) {
+	for (;;) {
 		len = read(faults->log, record, sizeof(record) - 1);
 		if (len < 0 && errno == EPIPE)
 			continue;	/* it has been overtaken, and is not now */
-		if (len <= 0) {
-			/* A line that another CPU has begun hides ours. */
-			if (!tries--)
-				break;
-			usleep(1000);
-			continue;
-		}
+		if (len <= 0)
+			break;
 		record[len] = '\0';
 		line = strchr(record, ';');
 		if (!line++)
 			continue;
 		trace.any |= !strncmp(line, "FAULT_INJECTION", 15);
-		trace.whole |= trace.any && strstr(line, "</TASK>");
 		trace.init |= names(line, net_init);
 		trace.table |= names(line, "mr_table_alloc");
 		trace.hash |= names(line, "rhltable_init_noprof");
@@ -478,8 +468,8 @@ static void try_op(struct __test_metadata *_metadata, struct faults *faults,
 		   const struct family *family, const struct op *op, int sk)
 {
 	int step = getenv("MROUTE_FAILNTH_ALL") ? 1 : op->stride;
+	int n, err, id = 0, walks = 0;
 	struct trace trace;
-	int n, err;
 	bool hit;
 
 	ASSERT_EQ(0, op->run(sk, INT_MAX / 4));
@@ -488,22 +478,27 @@ static void try_op(struct __test_metadata *_metadata, struct faults *faults,
 	faults->inside = 0;
 	faults->refused = 0;
 
-	for (n = 1, hit = true; hit; n += step) {
-		arm(faults, n);
-		err = op->run(sk, n) ? errno : 0;
-		hit = disarm(faults);
-		trace = read_trace(faults, family->setsockopt);
-		faults->hits += hit;
-		faults->inside += hit && trace.init;
-		faults->refused += !!err;
-		if (err) {
-			EXPECT_TRUE(hit && (err == ENOMEM || err == ENOBUFS))
-				TH_LOG("%s, allocation %d: %s", op->name, n,
-				       strerror(err));
-			ASSERT_EQ(0, op->run(sk, n));
+	do {
+		for (n = 1, hit = true; hit; n += step) {
+			id++;
+			arm(faults, n);
+			err = op->run(sk, id) ? errno : 0;
+			hit = disarm(faults);
+			trace = read_trace(faults, family->setsockopt);
+			faults->hits += hit;
+			faults->inside += hit && trace.init;
+			faults->refused += !!err;
+			if (err) {
+				EXPECT_TRUE(hit &&
+					    (err == ENOMEM || err == ENOBUFS))
+					TH_LOG("%s, allocation %d: %s",
+					       op->name, n, strerror(err));
+				ASSERT_EQ(0, op->run(sk, id));
+			}
+			ASSERT_EQ(0, op->undo(sk));
 		}
-		ASSERT_EQ(0, op->undo(sk));
-	}
+	} while (++walks < WALKS &&
+		 !(faults->inside && (op->tolerant || faults->refused)));
 
 	ksft_print_msg("%s: %d allocations failed (%d with a trace), %d times with it\n",
 		       op->name, faults->hits, faults->inside,
