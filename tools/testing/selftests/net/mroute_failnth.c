@@ -39,11 +39,9 @@
 #define STRIDE_BEHIND	24
 #define STRIDE_OPTION	5
 
-/* How many allocations come before it is not the same in each namespace: what
- * namespaces share, such as IDs and chunks of per-CPU memory, grows with the one
- * that needs more of it. So MARGIN more are tried before and behind where it was
- * seen. While one that must fail has not, or not to be seen, all of them are
- * tried again.
+/* How many allocations come before it is not the same in each namespace. So
+ * MARGIN more are tried before and behind where it was seen. While one that must
+ * fail has not, or not to be seen, all of them are tried again.
  */
 #define MARGIN		12
 #define WALKS		8
@@ -284,7 +282,7 @@ static bool names(const char *line, const char *func)
 	return !strncmp(line, func, len) && line[len] == '+';
 }
 
-/* It may miss a trace: a line that another CPU has begun hides all behind it. */
+/* It does not wait: there may be no trace to come. */
 static struct trace read_trace(struct faults *faults, const char *net_init)
 {
 	struct trace trace = { false };
