@@ -184,5 +184,19 @@ def judge(folder, scenario, name, policy):
     tops = {r['verdict'] for r in rows if not r['subtest'] and r['test'] in declared}
     total = ('ERROR' if 'ERROR' in verdicts else 'FAIL' if 'FAIL' in verdicts
              else 'SKIP' if tops == {'SKIP'} else 'PASS')
+    # What the kernel itself reports is no matter of the machine that it runs on.
+    again = (total in ('FAIL', 'ERROR') and scenario.boot_again and scenario.boot_again[0] == end.get('accel')
+             and not any(s['kind'] != 'lost' for s in live))
     return {'scenario': name, 'config': scenario.config, 'verdict': total, 'end': how,
-            'accel': end.get('accel', ''), 'kernel': scan.banner, 'rows': rows, 'splats': splats}
+            'accel': end.get('accel', ''), 'kernel': scan.banner, 'rows': rows, 'splats': splats,
+            'boot_again': scenario.boot_again[1] if again else ''}
+
+
+def add_first_boot(result, first, folder):
+    """Lists what failed in the first of two boots, whose logs are in the subfolder. It
+    decides nothing, but it stays in sight: FLAKY where the second boot passed."""
+    for bad in first['rows']:
+        if bad['verdict'] in ('FAIL', 'ERROR'):
+            result['rows'].append(dict(bad, test=f'(first boot) {bad["test"]}', folder=folder,
+                                       verdict='FLAKY' if result['verdict'] == 'PASS' else bad['verdict']))
+    result['boot_again'] = ''

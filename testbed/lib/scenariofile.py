@@ -23,6 +23,7 @@ class Scenario:
         self.memory, self.append = '1G', ''
         self.tests = []
         self.may_skip = {}      # (test, subtest) -> reason
+        self.boot_again = None  # (accelerator, reason)
 
 
 def _test(words):
@@ -63,6 +64,12 @@ def load(path):
                     if len(rest) < 3:
                         raise ScenarioError('may-skip wants TEST SUBTEST REASON...: the reason is not optional')
                     scenario.may_skip[rest[0], rest[1]] = ' '.join(rest[2:])
+                elif key == 'boot-again':
+                    if key in seen or len(rest) < 2:
+                        raise ScenarioError('boot-again wants ACCELERATOR REASON..., once: the reason is not optional')
+                    if rest[0] not in ('tcg', 'kvm'):
+                        raise ScenarioError(f'accelerator "{rest[0]}" of boot-again is neither tcg nor kvm')
+                    scenario.boot_again = rest[0], ' '.join(rest[1:])
                 else:
                     raise ScenarioError(f'unknown word "{key}"')
             except ScenarioError as error:

@@ -206,3 +206,69 @@ def test_every_file_has_its_licence():
 
 def cases():
     return named_cases(sys.modules[__name__], 'program')
+
+
+# Plays one golden run after the other, with the nonce of the boot.
+PLAYER = '''#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+echo >> "$FAKE_DIR/boots"
+files=()
+while [ $# -gt 0 ]; do
+	case $1 in
+	-serial) files+=("${2#file:}") ;;
+	-append) append=$2 ;;
+	esac
+	shift
+done
+nonce=$(sed -n 's/.*testbed.nonce=\\([0-9a-f]*\\).*/\\1/p' <<< "$append")
+run=$GOLDEN_RUNS/$(sed -n "$(wc -l < "$FAKE_DIR/boots")p" "$FAKE_DIR/runs")
+sed "s/00c0ffee00c0ffee/$nonce/" "$run/console.log" > "${files[0]}"
+sed "s/00c0ffee00c0ffee/$nonce/" "$run/tests.log" > "${files[1]}"
+grep -q end=reboot "$run/end" && reason=guest-reset || reason=guest-shutdown
+echo "{\\"event\\": \\"SHUTDOWN\\", \\"data\\": {\\"guest\\": true, \\"reason\\": \\"$reason\\"}}"
+'''
+
+
+def boots(runs, line='boot-again tcg this machine loses interrupts', status=0, times=2):
+    """What the table shows of a scenario whose boots go as these golden runs."""
+    with folder() as path:
+        for name in ('bzImage', 'initramfs.cpio', 'tests.list', 'commit'):
+            write(f'{path}/{name}', '')
+        write(path + '/runs', '\n'.join(runs) + '\n')
+        write(path + '/some.scenario', read(SCENARIO) + line + '\n')
+        got = run(os.path.join(BIN, 'scenario'), path + '/some.scenario', '--reuse', path, '--out', path + '/out',
+                  env={'QEMU': write(path + '/qemu', PLAYER, 0o755), 'FAKE_DIR': path, 'GOLDEN_RUNS': GOLDEN + '/runs'})
+        assert got.returncode == status, f'{runs}: ends with {got.returncode}: {got.stderr}'
+        assert len(read(path + '/boots')) == times, f'{runs}: {got.stderr}'
+        assert os.path.exists(path + '/out/first-boot/tests.log') == (times == 2)
+        assert ('booted once more' in got.stderr) == (times == 2), got.stderr
+        return run(os.path.join(BIN, 'table'), '--tsv', path + '/tsv', path + '/out').stdout + read(path + '/tsv')
+
+
+def test_a_failure_of_the_machine_may_pass_in_a_second_boot_and_stays_in_sight():
+    out = boots(['not-ok-exit-0', 'clean'])
+    assert 'scenarios: 1 passed, 0 failed, 0 errors' in out and 'tests:     2 passed, 0 failed' in out, out
+    assert 'flaky:     some: failed in a first boot, passed in the second' in out, out
+    assert '(first boot) kvm:alpha_test' in out and 'out/first-boot/tests.log' in out, out
+    assert 'flaky' in boots(['reboot', 'clean'])
+
+
+def test_what_fails_in_both_boots_fails():
+    out = boots(['not-ok-exit-0', 'not-ok-exit-0'], status=1)
+    assert 'scenarios: 0 passed, 1 failed' in out and 'FLAKY' not in out and '(first boot)' in out, out
+
+
+def test_a_report_of_the_kernel_has_no_second_boot():
+    boots(['splat-in-test', 'clean'], status=1, times=1)
+    boots(['panic-midway', 'clean'], status=3, times=1)
+
+
+def test_only_where_the_scenario_says_so_is_there_a_second_boot():
+    boots(['clean', 'not-ok-exit-0'], times=1)
+    boots(['not-ok-exit-0', 'clean'], line='', status=1, times=1)
+    boots(['not-ok-exit-0', 'clean'], line='boot-again kvm a reason', status=1, times=1)
+    for line in ('boot-again tcg', 'boot-again xen a reason', 'boot-again tcg a\nboot-again tcg b'):
+        with folder() as path:
+            got = run(os.path.join(BIN, 'verdict'), golden(path, 'clean'), '--scenario',
+                      write(path + '/some.scenario', read(SCENARIO) + line + '\n'))
+            assert got.returncode == 2 and 'boot-again' in got.stderr, got

@@ -30,6 +30,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,9 @@
 #define VECTOR_DOORBELL		0x30
 #define VECTOR(gsi)		(0x40 + (gsi))
 
+/* apic.h has no name for it. */
+#define LAPIC_ISR		0x100
+
 /* Generous: a debug kernel under emulation takes seconds for some rounds. */
 #define TIMEOUT			300
 #define WAIT_SECONDS		120
@@ -70,16 +74,20 @@
  */
 #define TAINT_MASK		(BIT(5) | BIT(7) | BIT(9) | BIT(14))
 
-#define wait_until(cond)						\
+#define __wait_until(cond, report)					\
 do {									\
 	time_t __end = time(NULL) + WAIT_SECONDS;			\
 									\
 	while (!(cond)) {						\
-		TEST_ASSERT(time(NULL) < __end,				\
-			    "Gave up waiting for: %s", #cond);		\
+		if (time(NULL) >= __end) {				\
+			report;						\
+			TEST_FAIL("Gave up waiting for: %s", #cond);	\
+		}							\
 		usleep(100);						\
 	}								\
 } while (0)
+
+#define wait_until(cond)	__wait_until(cond, (void)0)
 
 static unsigned int stress_seconds(unsigned int dfl)
 {
@@ -1183,6 +1191,57 @@ static void *guest_thread(void *arg)
 }
 
 /*
+ * What a guest does that does not answer, for the log: KVM may have lost an
+ * interrupt, or may hold one back because of the state that the vCPU is in.
+ * Runs in the vCPU's thread, which has left KVM_RUN for the signal's sake.
+ */
+static struct kvm_vcpu *reported_vcpu;
+
+static void vcpu_report(int sig)
+{
+	struct kvm_vcpu *vcpu = reported_vcpu;
+	struct kvm_vcpu_events events;
+	struct kvm_lapic_state lapic;
+	struct kvm_mp_state mp_state;
+	struct kvm_regs regs;
+	u32 isr, irr;
+	int i;
+
+	vcpu_regs_get(vcpu, &regs);
+	vcpu_events_get(vcpu, &events);
+	vcpu_ioctl(vcpu, KVM_GET_MP_STATE, &mp_state);
+	vcpu_ioctl(vcpu, KVM_GET_LAPIC, &lapic);
+	ksft_print_msg("vCPU: rip %#llx, rflags %#llx, mp_state %u, shadow %u, injected %d (%#x)\n",
+		       regs.rip, regs.rflags, mp_state.mp_state,
+		       events.interrupt.shadow, events.interrupt.injected,
+		       events.interrupt.nr);
+	for (i = 0; i < 256; i += 32) {
+		isr = *(u32 *)&lapic.regs[LAPIC_ISR + i / 2];
+		irr = *(u32 *)&lapic.regs[APIC_IRR + i / 2];
+		if (isr || irr)
+			ksft_print_msg("vCPU: vectors from %#x: ISR %#x, IRR %#x\n",
+				       i, isr, irr);
+	}
+}
+
+static void guest_report(struct guest *g)
+{
+	int vector;
+
+	for (vector = 0; vector < 256; vector++) {
+		if (guest_count(g, vector))
+			ksft_print_msg("The guest took vector %#x %lu times\n",
+				       vector, guest_count(g, vector));
+	}
+	reported_vcpu = g->vcpu;
+	signal(SIGUSR1, vcpu_report);
+	pthread_kill(g->thread, SIGUSR1);
+	sleep(1);
+}
+
+#define guest_wait_until(g, cond)	__wait_until(cond, guest_report(g))
+
+/*
  * Let the guest take every interrupt that has been injected so far.
  *
  * What deassign promises is that nothing is injected once it has returned.  An
@@ -1198,7 +1257,7 @@ static void guest_settle(struct guest *g)
 	u64 before = guest_count(g, VECTOR_DOORBELL);
 
 	guest_ring(g);
-	wait_until(guest_count(g, VECTOR_DOORBELL) != before);
+	guest_wait_until(g, guest_count(g, VECTOR_DOORBELL) != before);
 }
 
 /* Let the work items that are queued run, see wait_for_marker(). */
@@ -1207,7 +1266,7 @@ static void guest_flush(struct guest *g)
 	u64 before = guest_count(g, VECTOR(GSI_MARKER));
 
 	eventfd_add(g->marker, 1);
-	wait_until(guest_count(g, VECTOR(GSI_MARKER)) != before);
+	guest_wait_until(g, guest_count(g, VECTOR(GSI_MARKER)) != before);
 	guest_settle(g);
 }
 
@@ -1244,8 +1303,12 @@ static void guest_start(struct guest *g, bool level)
 static void guest_end(struct guest *g)
 {
 	WRITE_ONCE(g->state->stop, true);
-	guest_ring(g);
-	pthread_join(g->thread, NULL);
+	/*
+	 * Once is enough, as STI shields the HLT behind it, unless the CPU under
+	 * KVM is emulated: QEMU's VMRUN does not restore the interrupt shadow.
+	 * The guest may then take the doorbell between the two, and halt.
+	 */
+	guest_wait_until(g, (guest_ring(g), !pthread_tryjoin_np(g->thread, NULL)));
 	close_fd(g->marker);
 	kvm_vm_free(g->vm);
 	taint_check();
@@ -1293,7 +1356,7 @@ TEST_F_TIMEOUT(guest, nothing_after_deassign, TIMEOUT)
 		irqfd_assign(g->vm, fd, variant->gsi);
 		count = guest_count(g, vector);
 		eventfd_add(fd, 1);
-		wait_until(guest_count(g, vector) != count);
+		guest_wait_until(g, guest_count(g, vector) != count);
 
 		eventfd_add(fd, 1);
 		irqfd_deassign(g->vm, fd, variant->gsi);
@@ -1341,7 +1404,7 @@ TEST_F_TIMEOUT(guest, nothing_after_deassign_under_fire, TIMEOUT)
 	for (i = 0; i < 50; i++) {
 		count = guest_count(g, vector);
 		irqfd_assign(g->vm, s.fd, variant->gsi);
-		wait_until(guest_count(g, vector) != count);
+		guest_wait_until(g, guest_count(g, vector) != count);
 
 		irqfd_deassign(g->vm, s.fd, variant->gsi);
 		guest_settle(g);
@@ -1400,10 +1463,10 @@ static void assert_resampled(struct guest *g, int fd, int *resamplefd,
 	int i;
 
 	eventfd_add(fd, 1);
-	wait_until(guest_count(g, VECTOR(GSI_IOAPIC)) != count);
+	guest_wait_until(g, guest_count(g, VECTOR(GSI_IOAPIC)) != count);
 	for (i = 0; i < NR_RESAMPLE; i++) {
 		if (who & BIT(i))
-			wait_until(eventfd_count(resamplefd[i]));
+			guest_wait_until(g, eventfd_count(resamplefd[i]));
 	}
 	guest_settle(g);
 	TEST_ASSERT_EQ(guest_count(g, VECTOR(GSI_IOAPIC)), count + 1);
@@ -1476,7 +1539,7 @@ TEST_F_TIMEOUT(resample, teardown_of_one, TIMEOUT)
 			for (;;) {
 				count = guest_count(g, VECTOR(GSI_IOAPIC));
 				eventfd_add(self->fd[0], 1);
-				wait_until(guest_count(g, VECTOR(GSI_IOAPIC)) != count);
+				guest_wait_until(g, guest_count(g, VECTOR(GSI_IOAPIC)) != count);
 				wait_until(eventfd_count(self->resamplefd[2]));
 				guest_settle(g);
 				eventfd_take(self->resamplefd[0]);
