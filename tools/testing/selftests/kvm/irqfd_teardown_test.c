@@ -1305,8 +1305,8 @@ static void guest_end(struct guest *g)
 	WRITE_ONCE(g->state->stop, true);
 	/*
 	 * Once is enough, as STI shields the HLT behind it, unless the CPU under
-	 * KVM is emulated: QEMU's VMRUN does not restore the interrupt shadow.
-	 * The guest may then take the doorbell between the two, and halt.
+	 * KVM is emulated: VMRUN in QEMU 7.2 does not restore the interrupt
+	 * shadow.  The guest may take the doorbell between the two, and halt.
 	 */
 	guest_wait_until(g, (guest_ring(g), !pthread_tryjoin_np(g->thread, NULL)));
 	close_fd(g->marker);
