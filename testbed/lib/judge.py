@@ -185,11 +185,15 @@ def judge(folder, scenario, name, policy):
     total = ('ERROR' if 'ERROR' in verdicts else 'FAIL' if 'FAIL' in verdicts
              else 'SKIP' if tops == {'SKIP'} else 'PASS')
     # What the kernel itself reports is no matter of the machine that it runs on.
-    again = (total in ('FAIL', 'ERROR') and scenario.boot_again and scenario.boot_again[0] == end.get('accel')
-             and not any(s['kind'] != 'lost' for s in live))
+    reported = any(s['kind'] != 'lost' for s in live)
+    reason = ''
+    if total in ('FAIL', 'ERROR') and scenario.boot_again and not reported:
+        accel, healed, why = scenario.boot_again
+        if end.get('accel') == accel and 0 < int(end.get('qemu_version') or 0) < healed:
+            reason = why
     return {'scenario': name, 'config': scenario.config, 'verdict': total, 'end': how,
             'accel': end.get('accel', ''), 'kernel': scan.banner, 'rows': rows, 'splats': splats,
-            'boot_again': scenario.boot_again[1] if again else ''}
+            'boot_again': reason}
 
 
 def add_first_boot(result, first, folder):

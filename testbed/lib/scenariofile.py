@@ -23,7 +23,7 @@ class Scenario:
         self.memory, self.append = '1G', ''
         self.tests = []
         self.may_skip = {}      # (test, subtest) -> reason
-        self.boot_again = None  # (accelerator, reason)
+        self.boot_again = None  # (accelerator, first version of QEMU without, reason)
 
 
 def _test(words):
@@ -65,11 +65,11 @@ def load(path):
                         raise ScenarioError('may-skip wants TEST SUBTEST REASON...: the reason is not optional')
                     scenario.may_skip[rest[0], rest[1]] = ' '.join(rest[2:])
                 elif key == 'boot-again':
-                    if key in seen or len(rest) < 2:
-                        raise ScenarioError('boot-again wants ACCELERATOR REASON..., once: the reason is not optional')
-                    if rest[0] not in ('tcg', 'kvm'):
-                        raise ScenarioError(f'accelerator "{rest[0]}" of boot-again is neither tcg nor kvm')
-                    scenario.boot_again = rest[0], ' '.join(rest[1:])
+                    if key in seen or len(rest) < 3:
+                        raise ScenarioError('boot-again wants ACCELERATOR VERSION REASON..., once: the reason is not optional')
+                    if rest[0] not in ('tcg', 'kvm') or not re.fullmatch('[1-9][0-9]*', rest[1]):
+                        raise ScenarioError(f'"{rest[0]} {rest[1]}" of boot-again is not tcg or kvm with a major version')
+                    scenario.boot_again = rest[0], int(rest[1]), ' '.join(rest[2:])
                 else:
                     raise ScenarioError(f'unknown word "{key}"')
             except ScenarioError as error:

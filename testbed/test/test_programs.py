@@ -224,12 +224,13 @@ nonce=$(sed -n 's/.*testbed.nonce=\\([0-9a-f]*\\).*/\\1/p' <<< "$append")
 run=$GOLDEN_RUNS/$(sed -n "$(wc -l < "$FAKE_DIR/boots")p" "$FAKE_DIR/runs")
 sed "s/00c0ffee00c0ffee/$nonce/" "$run/console.log" > "${files[0]}"
 sed "s/00c0ffee00c0ffee/$nonce/" "$run/tests.log" > "${files[1]}"
+echo '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}}}'
 grep -q end=reboot "$run/end" && reason=guest-reset || reason=guest-shutdown
 echo "{\\"event\\": \\"SHUTDOWN\\", \\"data\\": {\\"guest\\": true, \\"reason\\": \\"$reason\\"}}"
 '''
 
 
-def boots(runs, line='boot-again tcg this machine loses interrupts', status=0, times=2):
+def boots(runs, line='boot-again tcg 8 this machine loses interrupts', status=0, times=2):
     """What the table shows of a scenario whose boots go as these golden runs."""
     with folder() as path:
         for name in ('bzImage', 'initramfs.cpio', 'tests.list', 'commit'):
@@ -268,8 +269,10 @@ def test_a_report_of_the_kernel_has_no_second_boot():
 def test_only_where_the_scenario_says_so_is_there_a_second_boot():
     boots(['clean', 'not-ok-exit-0'], times=1)
     boots(['not-ok-exit-0', 'clean'], line='', status=1, times=1)
-    boots(['not-ok-exit-0', 'clean'], line='boot-again kvm a reason', status=1, times=1)
-    for line in ('boot-again tcg', 'boot-again xen a reason', 'boot-again tcg a\nboot-again tcg b'):
+    boots(['not-ok-exit-0', 'clean'], line='boot-again kvm 8 a reason', status=1, times=1)
+    boots(['not-ok-exit-0', 'clean'], line='boot-again tcg 7 a reason', status=1, times=1)
+    for line in ('boot-again tcg 8', 'boot-again xen 8 a reason', 'boot-again tcg a reason',
+                 'boot-again tcg 8 a\nboot-again tcg 8 b'):
         with folder() as path:
             got = run(os.path.join(BIN, 'verdict'), golden(path, 'clean'), '--scenario',
                       write(path + '/some.scenario', read(SCENARIO) + line + '\n'))
