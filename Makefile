@@ -1,62 +1,68 @@
 # SPDX-License-Identifier: GPL-2.0
-# The front door. `make help` lists what a person can ask for; the work is done by
-# the programs in series/bin (what the set is) and testbed/bin (how it is proven),
-# each of which has a --help.
+# The front door. `make help` lists what a person can ask for; series/series (what the set
+# is), checks/ (what must hold without a boot) and testbed/bin (what must hold in a machine)
+# do the work. Each program has a --help.
 
-# The base, a folder of series/. LINUX=DIR takes the user's own tree for it.
-BASE ?= 6.12
-export BASE LINUX ACCEL NO_INSTALL
+# The base is a folder of series/; `make test` without BASE= takes them all.
+# LINUX=DIR builds on your own tree instead.
+export BASE LINUX ACCEL QEMU NO_INSTALL ALL
 
 # Kernels are built with -j of their own; two targets at once would meet in build/.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+series = series/series
+tools = testbed/bin/setup tools
+
 .PHONY: help
 help: ## list the targets
-	@echo 'Usage: make TARGET [BASE=$(BASE)] [LINUX=DIR] [TOPIC=NAME] [V=N] [ACCEL=tcg|kvm] [NO_INSTALL=1] [ARGS=...]'
+	@echo 'Usage: make TARGET [BASE=6.12|7.3] [LINUX=DIR] [TOPIC=NAME] [ACCEL=tcg|kvm] [NO_INSTALL=1] [ARGS=...]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
 	@echo 'BASE is a folder of series/. LINUX is a kernel tree of your own to use instead of the fetched base.'
 
 .PHONY: run
 run: ## fetch the base, apply the set, build, boot, run the kselftests, show the verdict
-	@testbed/bin/run
+	@testbed/bin/run $(ARGS)
 
 .PHONY: test
-test: ## everything that CI checks, on top of what run does
+test: ## run everything that CI checks, on every base; ALL=1 adds what takes hours
 	@testbed/bin/test
 
-.PHONY: tree
-tree: ## make build/tree: a git tree with the base and one commit per patch, to edit
-	@testbed/bin/setup tools
-	@series/bin/tree $(ARGS)
-
-.PHONY: refresh
-refresh: ## write the commits of build/tree back as .patch files and new files
-	@series/bin/refresh $(ARGS)
-
-.PHONY: series
-series: ## write out/BASE/TOPIC/*.patch for git am and git send-email
-	@testbed/bin/setup tools
-	@series/bin/series
-
-.PHONY: mail
-mail: ## prepare TOPIC= (V=2) for git send-email, signed off by you; sends nothing
-	@testbed/bin/mail --topic "$(TOPIC)" --version $(or $(V),1)
-
-.PHONY: apply
-apply: ## apply the set, or TOPIC=, to your own git tree LINUX=DIR, on a new branch
-	@series/bin/apply $(if $(TOPIC),--topic $(TOPIC))
+.PHONY: check
+check: ## run one check, NAME=docs for instance, or list them
+	@testbed/bin/check $(if $(TOPIC),--topic $(TOPIC)) $(NAME)
 
 .PHONY: broken
 broken: ## boot each broken variant RUNS=5 times: its test must fail, with its fingerprint
-	@testbed/bin/setup run
-	@testbed/bin/broken --runs $(or $(RUNS),5)
+	@testbed/bin/broken --runs $(or $(RUNS),5) $(ARGS)
+
+.PHONY: tree
+tree: ## make build/tree: a git tree with the base and one commit per patch, to edit
+	@$(tools)
+	@$(series) tree $(ARGS)
+
+.PHONY: refresh
+refresh: ## write the commits of build/tree back as .patch files and new files
+	@$(series) refresh $(ARGS)
+
+.PHONY: series
+series: ## write out/BASE/TOPIC/*.patch for git am
+	@$(tools)
+	@$(series) format $(ARGS)
+
+.PHONY: apply
+apply: ## apply the set, or TOPIC=, to your own git tree LINUX=DIR, on a new branch
+	@$(series) apply $(if $(TOPIC),--topic $(TOPIC)) $(ARGS)
+
+.PHONY: mail
+mail: ## prepare TOPIC= for git send-email, signed off by you; sends nothing
+	@testbed/bin/mail --topic "$(TOPIC)" $(ARGS)
 
 .PHONY: docs
 docs: ## build the pages of the set, as HTML
 	@testbed/bin/setup docs
-	@testbed/bin/docs
+	@testbed/bin/check docs
 
 .PHONY: setup
 setup: ## install what run and test need (they do so themselves)
@@ -64,5 +70,5 @@ setup: ## install what run and test need (they do so themselves)
 
 .PHONY: clean
 clean: ## remove out/ and build/, but not build/tree with work that refresh has not written
-	@series/bin/tree --check
+	@$(series) tree --check
 	@rm -rf out build

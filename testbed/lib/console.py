@@ -8,6 +8,8 @@ CPU, so reports that two CPUs print at once stay apart.
 """
 import configparser
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 STAMP = re.compile(r'^(?:<\d+>)?\[\s*(\d+\.\d+)\](?:\[\s*([TC]\d+)\])? ?')
 FRAME = re.compile(r'^\s*(\? )?([A-Za-z_][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[[^\]]+\])*(?: \([A-Z]+\))*\s*$')
@@ -29,7 +31,7 @@ class PolicyError(Exception):
 class Pattern:
     KEYS = {'match', 'example', 'fingerprint', 'after', 'traces'}
 
-    def __init__(self, kind, name, section):
+    def __init__(self, kind: str, name: str, section: configparser.SectionProxy) -> None:
         unknown = set(section) - self.KEYS
         if unknown:
             raise PolicyError(f'[{kind} {name}]: unknown word "{sorted(unknown)[0]}"')
@@ -48,7 +50,7 @@ class Pattern:
 class Allow:
     KEYS = {'match', 'splat', 'scenario', 'reason'}
 
-    def __init__(self, name, section):
+    def __init__(self, name: str, section: configparser.SectionProxy) -> None:
         unknown = set(section) - self.KEYS
         if unknown:
             raise PolicyError(f'[allow {name}]: unknown word "{sorted(unknown)[0]}"')
@@ -60,16 +62,18 @@ class Allow:
         self.match = re.compile(section['match'])
         self.scenario = section.get('scenario')
 
-    def covers(self, report, scenario):
+    def covers(self, report: 'Report', scenario: str | None) -> bool:
         return (report.name == self.splat and self.match.search(report.line) is not None
                 and (self.scenario is None or self.scenario == scenario))
 
 
 class Policy:
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         parser = configparser.ConfigParser(interpolation=None, delimiters=('=',),
                                            comment_prefixes=('#',), empty_lines_in_values=False)
-        self.patterns, self.allows, self.skip = [], [], None
+        self.patterns: list[Pattern] = []
+        self.allows: list[Allow] = []
+        skip, title = None, ''
         try:
             parser.read_string(text)
             for title in parser.sections():
@@ -80,7 +84,7 @@ class Policy:
                 elif kind == 'allow':
                     self.allows.append(Allow(name, section))
                 elif title == 'frames':
-                    self.skip = re.compile('|'.join(f'(?:{w})' for w in section['skip'].split()))
+                    skip = re.compile('|'.join(f'(?:{w})' for w in section['skip'].split()))
                 else:
                     raise PolicyError(f'[{title}]: is neither splat, lost, allow nor frames')
         except KeyError as error:
@@ -89,21 +93,22 @@ class Policy:
             raise PolicyError(str(error)) from None
         # What says that the log is incomplete must not hide behind a wider splat.
         self.patterns.sort(key=lambda p: p.kind != 'lost')
-        if self.skip is None:
+        if skip is None:
             raise PolicyError('[frames] is missing')
+        self.skip = skip
         names = [p.name for p in self.patterns]
         for name in [a for p in self.patterns for a in p.after] + [a.splat for a in self.allows]:
             if name not in names:
                 raise PolicyError(f'there is no splat "{name}"')
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> 'Policy':
         with open(path, encoding='utf-8') as file:
             return cls(file.read())
 
 
 class Report:
-    def __init__(self, pattern, match, line, section):
+    def __init__(self, pattern: Pattern, match: re.Match[str], line: str, section: str) -> None:
         groups = match.groupdict()
         what = re.sub(r'[^a-z0-9]+', '-', (groups.get('what') or '').lower()).strip('-')
         self.name = pattern.name
@@ -113,9 +118,11 @@ class Report:
         self.line, self.section = line, section
         self.traces, self.last = pattern.traces, 0.0
         self.in_trace = self.seen_trace = False
-        self.rip, self.frames, self.excerpt, self.allowed = None, [], [line], None
+        self.rip: str | None = None
+        self.frames: list[str] = []
+        self.excerpt, self.allowed = [line], ''
 
-    def add(self, text):
+    def add(self, text: str) -> None:
         """One more line of the same task or CPU."""
         if len(self.excerpt) < EXCERPT:
             self.excerpt.append(text)
@@ -129,7 +136,7 @@ class Report:
             elif not frame and not BETWEEN.match(text) or text.strip() == '</TASK>':
                 self.in_trace = False
 
-    def start_trace(self):
+    def start_trace(self) -> bool:
         """Takes the trace that begins here, if one is still due."""
         if self.traces <= 0:
             return False
@@ -138,7 +145,7 @@ class Report:
         self.in_trace, self.seen_trace = not self.seen_trace, True
         return True
 
-    def fingerprint(self, skip):
+    def fingerprint(self, skip: re.Pattern[str]) -> str:
         frames = [self.rip] if self.rip else []
         frames += [f for f in self.frames if f != self.rip]
         own = [n for n in (SUFFIX.sub('', f) for f in frames) if not skip.fullmatch(n)]
@@ -151,13 +158,17 @@ class Report:
 class Scan:
     """reports: all Report; sections: markers' state; boots, complete: of the console."""
 
-    def __init__(self):
-        self.reports, self.boots, self.banner = [], 0, ''
-        self.begun, self.ended, self.complete = [], [], False
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+        self.boots, self.banner = 0, ''
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.complete = False
 
 
-def scan(lines, policy, nonce, scenario=None):
-    out, section, open_reports = Scan(), '(boot)', {}
+def scan(lines: Iterable[str], policy: Policy, nonce: str, scenario: str | None = None) -> Scan:
+    out, section = Scan(), '(boot)'
+    open_reports: dict[str, Report] = {}
     marker = re.compile(rf'testbed: {re.escape(nonce) if nonce else "[0-9a-f]+"} (boot|begin|end|exit)(?: (\S+))?')
     for raw in lines:
         stamp = STAMP.match(raw)
@@ -214,6 +225,6 @@ def scan(lines, policy, nonce, scenario=None):
                     del open_reports[key]
     for report in out.reports:
         for allow in policy.allows:
-            if report.allowed is None and allow.covers(report, scenario):
+            if not report.allowed and allow.covers(report, scenario):
                 report.allowed = f'{allow.name}: {allow.reason}'
     return out

@@ -6,27 +6,54 @@ A row's verdict is FAIL where a fault is proven (a "not ok", a splat, an exit st
 ERROR where nothing is (no output, a broken plan, a machine that did not come to its
 end), SKIP where the test says so and may, and PASS only where all sources agree.
 """
-import os
 import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypedDict
 
 import console
 import ktap
+import scenariofile
 
 SPLAT_LINES = 40
 SAID_LINES = 20     # of what a test said before it failed
 
 
+class Row(TypedDict):
+    test: str
+    subtest: str
+    verdict: str
+    seconds: float | None
+    fingerprint: str
+    reason: str
+    said: list[str]     # lines of the log that stand before the verdict, if it needs explaining
+
+
+class Splat(TypedDict):
+    fingerprint: str
+    section: str
+    kind: str
+    line: str
+    allowed: str
+    lines: list[str]
+
+
 class Section:
     """What one test said between its begin and its end marker."""
 
-    def __init__(self, begin):
-        self.begin, self.end, self.rc, self.lines = begin, None, None, []
+    def __init__(self, begin: float) -> None:
+        self.begin = begin
+        self.end: float | None = None
+        self.rc: int | None = None
+        self.lines: list[str] = []
 
 
-def sections(lines, nonce):
+def sections(lines: Iterable[str], nonce: str) -> tuple[dict[str, Section], list[str], bool]:
     """(sections by test name, problems, exit line seen)"""
     marker = re.compile(rf'@@ {re.escape(nonce)} ([0-9.]+) (boot|begin|end|exit)(?: (\S+))?(?: rc=(\d+))?$')
-    tests, problems, current, finished = {}, [], None, False
+    tests: dict[str, Section] = {}
+    problems: list[str] = []
+    current, finished = None, False
     for line in lines:
         found = marker.match(line.rstrip('\r\n'))
         if not found:
@@ -52,26 +79,30 @@ def sections(lines, nonce):
     return tests, problems, finished
 
 
-def row(test, verdict, reason='', subtest='', seconds=None, fingerprint='', said=()):
-    """said: lines of the log that stand before the verdict, kept if there is something to explain."""
+def row(test: str, verdict: str, reason: str = '', subtest: str = '', seconds: float | None = None,
+        fingerprint: str = '', said: Iterable[str] = ()) -> Row:
     return {'test': test, 'subtest': subtest, 'verdict': verdict, 'seconds': seconds,
             'fingerprint': fingerprint, 'reason': reason,
             'said': list(said)[-SAID_LINES:] if verdict in ('FAIL', 'ERROR') else []}
 
 
-def status_text(rc, test, seconds):
+def status_text(rc: int, test: scenariofile.Test, seconds: float | None) -> str:
     if rc == 137 and seconds is not None and seconds >= test.seconds:
         return f'stopped at its limit of {test.seconds} s'
     return f'killed by signal {rc - 128}' if 128 < rc < 192 else f'exit status {rc}'
 
 
-def judge_test(test, section, splats, may_skip, machine_end):
+def judge_test(test: scenariofile.Test, section: Section | None, splats: list[Splat],
+               may_skip: dict[tuple[str, str], str], machine_end: str) -> list[Row]:
     """The rows of one test: its own first, then one for each KTAP result."""
     if section is None:
         return [row(test.name, 'ERROR', f'never began; the machine ended with: {machine_end}')]
     seconds = None if section.end is None else round(section.end - section.begin, 1)
     parsed = ktap.parse(section.lines)
-    faults, unknown, skipped, subrows = [], [], [], []
+    faults: list[str] = []
+    unknown: list[str] = []
+    skipped: list[str] = []
+    subrows: list[Row] = []
     for splat in splats:
         if splat['kind'] == 'lost':
             unknown.append(f'the log is incomplete: {splat["line"]}')
@@ -90,7 +121,7 @@ def judge_test(test, section, splats, may_skip, machine_end):
     rc = section.rc
     if section.end is None:
         unknown.append(f'began and never ended; the machine ended with: {machine_end}')
-    elif rc == 137 and seconds >= test.seconds:
+    elif rc == 137 and seconds is not None and seconds >= test.seconds:
         unknown.append(status_text(rc, test, seconds))
     if test.kind == 'exit':
         if parsed.rows:
@@ -103,7 +134,7 @@ def judge_test(test, section, splats, may_skip, machine_end):
         skipped.append(parsed.skip or 'exit status 4')
     elif parsed.rows and all(r['verdict'] == 'SKIP' for r in parsed.rows):
         skipped.append('every subtest was skipped')
-    if rc not in (None, 0, 4) and not any('limit' in u for u in unknown):
+    if rc is not None and rc not in (0, 4) and not any('limit' in u for u in unknown):
         text = status_text(rc, test, seconds)
         words = [line.strip() for line in section.lines if line.strip()]
         if test.kind == 'exit' and words:
@@ -128,33 +159,36 @@ def judge_test(test, section, splats, may_skip, machine_end):
     return [row(test.name, verdict, reason, seconds=seconds, fingerprint=fingerprint, said=said)] + subrows
 
 
-def read_end(path):
+def read_end(path: Path) -> dict[str, str]:
     try:
-        with open(path, encoding='utf-8') as file:
-            return dict(line.rstrip('\n').split('=', 1) for line in file if '=' in line)
+        lines = path.read_text(encoding='utf-8').split('\n')
     except OSError:
         return {}
+    return {key: value for key, found, value in (line.partition('=') for line in lines) if found}
 
 
-def read_lines(path):
+def read_lines(path: Path) -> list[str]:
     try:
-        with open(path, encoding='utf-8', errors='replace') as file:
-            return file.read().split('\n')
+        # A carriage return is no end of a line here.
+        return path.read_bytes().decode('utf-8', 'replace').split('\n')
     except OSError:
         return []
 
 
-def judge(folder, scenario, name, policy):
-    """The whole verdict of the run in folder, as a dict."""
-    end = read_end(os.path.join(folder, 'end'))
+def judge(folder: Path, scenario: scenariofile.Scenario, policy: console.Policy) -> dict[str, Any]:
+    """The whole verdict of the run in folder."""
+    end = read_end(folder / 'end')
     nonce, how = end.get('nonce', ''), end.get('end', 'nothing: no file "end"')
-    tests, problems, finished = sections(read_lines(os.path.join(folder, 'tests.log')), nonce or '(none)')
-    scan = console.scan(read_lines(os.path.join(folder, 'console.log')), policy, nonce or '(none)', name)
-    splats = [{'fingerprint': r.fingerprint(policy.skip), 'section': r.section, 'kind': r.kind,
-               'line': r.line, 'allowed': r.allowed, 'lines': r.excerpt[:SPLAT_LINES]} for r in scan.reports]
+    tests, problems, finished = sections(read_lines(folder / 'tests.log'), nonce or '(none)')
+    log = read_lines(folder / 'console.log')
+    scan = console.scan(log, policy, nonce or '(none)', scenario.name)
+    splats: list[Splat] = [
+        {'fingerprint': r.fingerprint(policy.skip), 'section': r.section, 'kind': r.kind,
+         'line': r.line, 'allowed': r.allowed, 'lines': r.excerpt[:SPLAT_LINES]} for r in scan.reports]
     live = [s for s in splats if not s['allowed']]
 
-    rows, declared = [], {t.name for t in scenario.tests}
+    rows: list[Row] = []
+    declared = {t.name for t in scenario.tests}
     for test in scenario.tests:
         own = [s for s in live if s['section'] == test.name]
         rows += judge_test(test, tests.get(test.name), own, scenario.may_skip, how)
@@ -164,6 +198,10 @@ def judge(folder, scenario, name, policy):
         rows.append(row(place, 'FAIL' if proven else 'ERROR', '; '.join(s['line'] for s in own),
                         fingerprint=proven[0]['fingerprint'] if proven else '',
                         said=own[0]['lines'][:SAID_LINES]))
+    for regex in scenario.console:
+        found = [line for line in log if re.search(regex, line)]
+        rows.append(row('(console)', 'PASS' if found else 'FAIL', subtest=regex,
+                        reason='' if found else f'no line of the console matches {regex}'))
 
     problems += [f'{t} is no test of the scenario' for t in tests if t not in declared]
     if scan.boots != 1:
@@ -184,23 +222,5 @@ def judge(folder, scenario, name, policy):
     tops = {r['verdict'] for r in rows if not r['subtest'] and r['test'] in declared}
     total = ('ERROR' if 'ERROR' in verdicts else 'FAIL' if 'FAIL' in verdicts
              else 'SKIP' if tops == {'SKIP'} else 'PASS')
-    # What the kernel itself reports is no matter of the machine that it runs on.
-    reported = any(s['kind'] != 'lost' for s in live)
-    reason = ''
-    if total in ('FAIL', 'ERROR') and scenario.boot_again and not reported:
-        accel, healed, why = scenario.boot_again
-        if end.get('accel') == accel and 0 < int(end.get('qemu_version') or 0) < healed:
-            reason = why
-    return {'scenario': name, 'config': scenario.config, 'verdict': total, 'end': how,
-            'accel': end.get('accel', ''), 'kernel': scan.banner, 'rows': rows, 'splats': splats,
-            'boot_again': reason}
-
-
-def add_first_boot(result, first, folder):
-    """Lists what failed in the first of two boots, whose logs are in the subfolder. It
-    decides nothing, but it stays in sight: FLAKY where the second boot passed."""
-    for bad in first['rows']:
-        if bad['verdict'] in ('FAIL', 'ERROR'):
-            result['rows'].append(dict(bad, test=f'(first boot) {bad["test"]}', folder=folder,
-                                       verdict='FLAKY' if result['verdict'] == 'PASS' else bad['verdict']))
-    result['boot_again'] = ''
+    return {'scenario': scenario.name, 'config': scenario.config, 'verdict': total, 'end': how,
+            'accel': end.get('accel', ''), 'kernel': scan.banner, 'rows': rows, 'splats': splats}

@@ -8,6 +8,8 @@ whose parent never came or a "Bail out!" is a problem, and a problem means that
 the output proves nothing.
 """
 import re
+from collections.abc import Iterable
+from typing import TypedDict
 
 VERSION = re.compile(r'(?:K?TAP) version (\d+)\s*$')
 PLAN = re.compile(r'1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$', re.I)
@@ -16,16 +18,25 @@ BAIL = re.compile(r'Bail out!\s*(.*)$')
 DIRECTIVE = re.compile(r'(?:^|\s+)#\s*(?:(SKIP|TODO|XFAIL|XPASS|TIMEOUT|ERROR)\b:?)?\s*(.*)$', re.I)
 
 
+class Result(TypedDict):
+    name: str
+    verdict: str
+    reason: str
+    said: list[str]
+
+
 class Block:
     """The lines of one level: a version, a plan, results."""
 
-    def __init__(self, indent):
+    def __init__(self, indent: int) -> None:
         self.indent = indent
-        self.version = self.plan = self.skip = None
-        self.results = []
-        self.numbers = set()
-        self.names = set()
-        self.children = []      # rows of a nested block that wait for their parent
+        self.version: str | None = None
+        self.plan: int | None = None
+        self.skip: str | None = None
+        self.results: list[list[Result]] = []
+        self.numbers: set[int] = set()
+        self.names: set[str] = set()
+        self.children: list[Result] = []    # of a nested block that wait for their parent
 
 
 class Parsed:
@@ -33,14 +44,14 @@ class Parsed:
 
     said: the diagnostics since the result before, which is where a test says why."""
 
-    def __init__(self):
-        self.rows = []
-        self.problems = []
-        self.skip = None
+    def __init__(self) -> None:
+        self.rows: list[Result] = []
+        self.problems: list[str] = []
+        self.skip: str | None = None
         self.any = False        # was there any KTAP at all
 
 
-def classify(failed, directive):
+def classify(failed: bool, directive: str | None) -> str:
     """A result line's verdict. An expectation that was not met proves nothing."""
     if directive == 'SKIP':
         return 'FAIL' if failed else 'SKIP'
@@ -53,15 +64,15 @@ def classify(failed, directive):
     return 'FAIL' if failed else 'PASS'
 
 
-def parse(lines):
+def parse(lines: Iterable[str]) -> Parsed:
     out = Parsed()
     stack = [Block(0)]
-    since = []
+    since: list[str] = []
 
-    def where(block):
+    def where(block: Block) -> str:
         return '' if block.indent == 0 else 'nested: '
 
-    def close(block):
+    def close(block: Block) -> list[Result]:
         """Checks a finished block, hands its rows to the level above."""
         done = len(block.results)
         if block.children:
@@ -74,9 +85,9 @@ def parse(lines):
             out.problems.append(where(block) + 'the plan is of no tests, without a SKIP')
         return [row for result in block.results for row in result]
 
-    def result(block, match):
+    def result(block: Block, match: re.Match[str]) -> None:
         failed, number, text = bool(match[1]), int(match[2]), match[3] or ''
-        directive, comment = None, ''
+        directive, comment = '', ''
         found = DIRECTIVE.search(text)
         if found:
             directive, comment = (found[1] or '').upper(), found[2]
@@ -96,8 +107,9 @@ def parse(lines):
         children, block.children = block.children, []
         if verdict == 'PASS' and any(c['verdict'] == 'FAIL' for c in children):
             verdict, reason = 'FAIL', 'reported ok, but a nested test failed'
-        rows = [dict(c, name=f"{name}/{c['name']}") for c in children]
-        block.results.append([{'name': name, 'verdict': verdict, 'reason': reason, 'said': since[:]}] + rows)
+        rows = [Result(name=f"{name}/{c['name']}", verdict=c['verdict'], reason=c['reason'], said=c['said']) for c in children]
+        own: Result = {'name': name, 'verdict': verdict, 'reason': reason, 'said': since[:]}
+        block.results.append([own] + rows)
         since.clear()
 
     for line in lines:
@@ -136,7 +148,7 @@ def parse(lines):
             block.plan, block.skip = int(plan[1]), plan[2]
             if block.plan == 0 and block.skip is not None and block.indent == 0:
                 out.skip = block.skip or 'no reason given'
-        else:
+        elif res:
             result(block, res)
 
     while len(stack) > 1:

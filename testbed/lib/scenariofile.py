@@ -1,32 +1,59 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Reads testbed/scenarios/*.scenario, whose format testbed/scenarios/README describes.
-
-As a program, for the shell: scenariofile.py FILE config|timeout|memory|append|names|list
-prints that value, the tests' names, or the list that the guest's init reads."""
+"""Reads testbed/scenarios/*.scenario; testbed/scenarios/README describes the format."""
 import re
-import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[1] / 'scenarios'
+WHEN = ('run', 'test', 'all')
 
 
 class ScenarioError(Exception):
     pass
 
 
+@dataclass
 class Test:
-    def __init__(self, name, kind, required, seconds, args):
-        self.name, self.kind, self.required = name, kind, required
-        self.seconds, self.args = seconds, args
+    name: str
+    kind: str
+    required: bool
+    seconds: int
+    args: list[str] = field(default_factory=list)
 
 
+@dataclass
 class Scenario:
-    def __init__(self):
-        self.config = self.timeout = None
-        self.memory, self.append = '1G', ''
-        self.tests = []
-        self.may_skip = {}      # (test, subtest) -> reason
-        self.boot_again = None  # (accelerator, first version of QEMU without, reason)
+    name: str
+    path: str
+    config: str = ''
+    timeout: int = 0
+    memory: str = '1G'
+    append: str = ''
+    bases: list[str] = field(default_factory=list)
+    when: str = 'test'
+    on: list[str] = field(default_factory=lambda: ['set'])
+    patches: list[str] = field(default_factory=list)
+    console: list[str] = field(default_factory=list)
+    tests: list[Test] = field(default_factory=list)
+    may_skip: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def guest_list(self) -> str:
+        """What the guest's init reads: a line for each test."""
+        return ''.join(' '.join([t.name, str(t.seconds)] + t.args) + '\n' for t in self.tests)
+
+    def only(self, name: str, args: list[str]) -> 'Scenario':
+        """The same boot with one of its tests, and other arguments if any are given."""
+        kept = [t for t in self.tests if t.name == name]
+        if not kept:
+            raise ScenarioError(f'{self.name} has no test {name}, only {" ".join(t.name for t in self.tests)}')
+        if args:
+            kept = [Test(t.name, t.kind, t.required, t.seconds, args) for t in kept]
+        skips = {k: v for k, v in self.may_skip.items() if k[0] == name}
+        return Scenario(self.name, self.path, self.config, self.timeout, self.memory, self.append, self.bases, self.when,
+                        self.on, self.patches, [], kept, skips)
 
 
-def _test(words):
+def _test(words: list[str]) -> Test:
     if len(words) < 4:
         raise ScenarioError('test wants NAME KIND NEED SECONDS [ARGUMENT...]')
     name, kind, need, seconds = words[:4]
@@ -41,45 +68,60 @@ def _test(words):
     return Test(name, kind, need == 'required', int(seconds), words[4:])
 
 
-def load(path):
+def _line(scenario: Scenario, key: str, rest: list[str]) -> None:
+    if key in ('config', 'timeout', 'memory', 'when') and len(rest) != 1:
+        raise ScenarioError(f'{key} wants one value')
+    if key in ('config', 'memory'):
+        setattr(scenario, key, rest[0])
+    elif key == 'timeout':
+        if not re.fullmatch('[1-9][0-9]*', rest[0]):
+            raise ScenarioError(f'timeout "{rest[0]}" is not a number of seconds')
+        scenario.timeout = int(rest[0])
+    elif key == 'append':
+        scenario.append = ' '.join(rest)
+    elif key == 'when':
+        if rest[0] not in WHEN:
+            raise ScenarioError(f'when is one of {", ".join(WHEN)}, not "{rest[0]}"')
+        scenario.when = rest[0]
+    elif key in ('base', 'on'):
+        if not rest or (key == 'on' and not set(rest) <= {'set', 'base'}):
+            raise ScenarioError('on wants set, base or both' if key == 'on' else 'base wants the name of a base')
+        setattr(scenario, 'bases' if key == 'base' else key, rest)
+    elif key == 'patch':
+        scenario.patches += rest
+    elif key == 'console':
+        scenario.console.append(' '.join(rest))
+        re.compile(scenario.console[-1])
+    elif key == 'test':
+        test = _test(rest)
+        if test.name in [t.name for t in scenario.tests]:
+            raise ScenarioError(f'{test.name} stands here twice')
+        scenario.tests.append(test)
+    elif key == 'may-skip':
+        if len(rest) < 3:
+            raise ScenarioError('may-skip wants TEST SUBTEST REASON...: the reason is not optional')
+        scenario.may_skip[rest[0], rest[1]] = ' '.join(rest[2:])
+    else:
+        raise ScenarioError(f'unknown word "{key}"')
+
+
+def load(path: str | Path) -> Scenario:
     """Every word must be known: a typo must not switch a check off."""
-    scenario, seen = Scenario(), set()
+    scenario, seen = Scenario(Path(path).name.removesuffix('.scenario'), str(path)), set()
     with open(path, encoding='utf-8') as file:
         for number, line in enumerate(file, 1):
             words = re.sub(r'(^|\s)#.*', '', line).split()
             if not words:
                 continue
-            key, rest = words[0], words[1:]
             try:
-                if key in ('config', 'timeout', 'memory', 'append'):
-                    if key in seen or not rest or (key != 'append' and len(rest) != 1):
-                        raise ScenarioError(f'{key} wants one value, once')
-                    setattr(scenario, key, ' '.join(rest))
-                elif key == 'test':
-                    test = _test(rest)
-                    if test.name in [t.name for t in scenario.tests]:
-                        raise ScenarioError(f'{test.name} stands here twice')
-                    scenario.tests.append(test)
-                elif key == 'may-skip':
-                    if len(rest) < 3:
-                        raise ScenarioError('may-skip wants TEST SUBTEST REASON...: the reason is not optional')
-                    scenario.may_skip[rest[0], rest[1]] = ' '.join(rest[2:])
-                elif key == 'boot-again':
-                    if key in seen or len(rest) < 3:
-                        raise ScenarioError('boot-again wants ACCELERATOR VERSION REASON..., once: the reason is not optional')
-                    if rest[0] not in ('tcg', 'kvm') or not re.fullmatch('[1-9][0-9]*', rest[1]):
-                        raise ScenarioError(f'"{rest[0]} {rest[1]}" of boot-again is not tcg or kvm with a major version')
-                    scenario.boot_again = rest[0], int(rest[1]), ' '.join(rest[2:])
-                else:
-                    raise ScenarioError(f'unknown word "{key}"')
-            except ScenarioError as error:
+                if words[0] in seen and words[0] not in ('test', 'may-skip', 'patch', 'console'):
+                    raise ScenarioError(f'{words[0]} stands here twice')
+                _line(scenario, words[0], words[1:])
+            except (ScenarioError, re.error) as error:
                 raise ScenarioError(f'{path}:{number}: {error}') from None
-            seen.add(key)
+            seen.add(words[0])
     if not scenario.config or not scenario.timeout or not scenario.tests:
         raise ScenarioError(f'{path}: config, timeout and at least one test are needed')
-    if not re.fullmatch('[1-9][0-9]*', scenario.timeout):
-        raise ScenarioError(f'{path}: timeout "{scenario.timeout}" is not a number of seconds')
-    scenario.timeout = int(scenario.timeout)
     names = {t.name for t in scenario.tests}
     for test, _ in scenario.may_skip:
         if test not in names:
@@ -87,23 +129,31 @@ def load(path):
     return scenario
 
 
-def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    path, what = sys.argv[1:]
-    try:
-        scenario = load(path)
-    except (ScenarioError, OSError) as error:
-        sys.exit(f'scenario: error: {error}\nscenario: what to do: correct the file, its format is in '
-                 'testbed/scenarios/README')
-    if what == 'names':
-        print('\n'.join(t.name for t in scenario.tests))
-    elif what == 'list':
-        print('\n'.join(' '.join([t.name, str(t.seconds)] + t.args) for t in scenario.tests))
-    else:
-        print({'config': scenario.config, 'timeout': scenario.timeout,
-               'memory': scenario.memory, 'append': scenario.append}[what])
+def names() -> list[str]:
+    return sorted(p.name.removesuffix('.scenario') for p in FOLDER.glob('*.scenario'))
 
 
-if __name__ == '__main__':
-    main()
+def find(name: str) -> Scenario:
+    """A scenario by its name, or by the path of its file."""
+    path = Path(name) if '/' in name else FOLDER / f'{name}.scenario'
+    if not path.is_file():
+        raise ScenarioError(f'{name}: there is no scenario {path}; there are: {" ".join(names())}')
+    return load(path)
+
+
+def every(base: str) -> list[Scenario]:
+    """Those of a base, by config."""
+    found = [load(FOLDER / f'{n}.scenario') for n in names()]
+    return sorted((s for s in found if base in s.bases), key=lambda s: (s.config, s.name))
+
+
+def text(s: Scenario) -> str:
+    """The file that load() makes this scenario of."""
+    lines = [f'config {s.config}', f'timeout {s.timeout}', f'memory {s.memory}', f'when {s.when}', f'on {" ".join(s.on)}']
+    lines += [f'base {" ".join(s.bases)}'] if s.bases else []
+    lines += [f'append {s.append}'] if s.append else []
+    lines += [f'patch {p}' for p in s.patches] + [f'console {c}' for c in s.console]
+    lines += [' '.join(['test', t.name, t.kind, 'required' if t.required else 'optional', str(t.seconds)] + t.args)
+              for t in s.tests]
+    lines += [f'may-skip {test} {subtest} {why}' for (test, subtest), why in s.may_skip.items()]
+    return ''.join(line + '\n' for line in lines)

@@ -5,16 +5,19 @@ golden/splats/NAME.log with NAME.expect: the reports in a console.
 golden/runs/NAME/ as testbed/bin/vm leaves it, with the file expect: the scenario's
 verdict, then a row a line. Its scenario is golden/runs/scenario, or its own."""
 import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import console
 import judge
 import scenariofile
-from common import GOLDEN, TESTBED, read, same
+from common import GOLDEN, TESTBED, Case, read, same
 
 POLICY = console.Policy.load(os.path.join(TESTBED, 'splats'))
 
 
-def reports(path):
+def reports(path: str) -> str:
     lines = []
     for r in console.scan(read(path).split('\n'), POLICY, '').reports:
         more = 'lost' if r.kind == 'lost' else 'allowed' if r.allowed else '-'
@@ -22,30 +25,31 @@ def reports(path):
     return ''.join(line + '\n' for line in lines)
 
 
-def rows(path):
+def rows(path: str) -> str:
     own = os.path.join(path, 'scenario')
     scenario = scenariofile.load(own if os.path.exists(own) else os.path.join(GOLDEN, 'runs', 'scenario'))
-    result = judge.judge(path, scenario, 'golden', POLICY)
+    scenario.name = 'golden'
+    result = judge.judge(Path(path), scenario, POLICY)
     lines = [result['verdict']]
     for r in result['rows']:
         lines.append('\t'.join([r['verdict'], r['test'], r['subtest'] or '-', r['fingerprint'] or '-', r['reason'] or '-']))
     return '\n'.join(lines) + '\n'
 
 
-def check(function, path, expect):
+def check(function: Callable[[str], str], path: str, expect: str) -> None:
     same(function(path), read(expect), path)
 
 
-def cases():
-    out = []
+def cases() -> list[Case]:
+    out: list[Case] = []
     base = os.path.join(GOLDEN, 'splats')
     for name in sorted(os.listdir(base)):
         if name.endswith('.log'):
             path = os.path.join(base, name)
-            out.append((f'splats: {name[:-4]}', lambda p=path: check(reports, p, p[:-4] + '.expect')))
+            out.append((f'splats: {name[:-4]}', partial(check, reports, path, path[:-4] + '.expect')))
     base = os.path.join(GOLDEN, 'runs')
     for name in sorted(os.listdir(base)):
         path = os.path.join(base, name)
         if os.path.isdir(path):
-            out.append((f'run: {name}', lambda p=path: check(rows, p, os.path.join(p, 'expect'))))
+            out.append((f'run: {name}', partial(check, rows, path, os.path.join(path, 'expect'))))
     return out

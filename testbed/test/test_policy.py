@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """The policy and the scenario files: what must be refused is, and every splat that
 must be known is caught by more than a net."""
+import dataclasses
 import os
 import re
 import sys
 
 import console
 import scenariofile
-from common import TESTBED, folder, named_cases, read, write
+from common import TESTBED, Case, folder, named_cases, read, write
 
 TEXT = read(os.path.join(TESTBED, 'splats'))
 POLICY = console.Policy(TEXT)
@@ -15,7 +16,7 @@ FRAMES = '[frames]\nskip = x\n'
 SPLAT = '[splat a]\nmatch = boom\nexample = boom\n'
 
 
-def refused(text, word):
+def refused(text: str, word: str) -> None:
     try:
         console.Policy(text)
     except console.PolicyError as error:
@@ -24,59 +25,59 @@ def refused(text, word):
     raise AssertionError('was not refused')
 
 
-def test_every_example_is_caught_by_its_own_pattern():
+def test_every_example_is_caught_by_its_own_pattern() -> None:
     for pattern in POLICY.patterns:
         for prefix in ('', '[    1.000000] ', '[    1.000000][   T12] ', '<4>[    1.000000][    C1] '):
             found = console.scan([prefix + pattern.example], POLICY, '').reports
             assert [r.name for r in found] == [pattern.name], f'{pattern.name}: {[r.name for r in found]}'
 
 
-def test_a_console_without_its_splat_line_is_clean():
+def test_a_console_without_its_splat_line_is_clean() -> None:
     for pattern in POLICY.patterns:
         lines = ['[    1.000000][   T12] Run /init as init process']
         assert not console.scan(lines, POLICY, '').reports, pattern.name
 
 
-def test_a_reason_is_mandatory():
+def test_a_reason_is_mandatory() -> None:
     good = SPLAT + '[allow x]\nsplat = a\nmatch = boom\nreason = known\n' + FRAMES
     console.Policy(good)
     refused(good.replace('reason = known\n', ''), 'no reason')
     refused(good.replace('known', ''), 'no reason')
 
 
-def test_an_unknown_word_is_refused():
+def test_an_unknown_word_is_refused() -> None:
     refused(SPLAT + 'matches = x\n' + FRAMES, 'matches')
     refused(SPLAT + '[allow x]\nsplat = a\nmatch = boom\nreason = r\nscenarios = y\n' + FRAMES, 'scenarios')
     refused(SPLAT + '[allowed x]\nsplat = a\n' + FRAMES, 'neither')
 
 
-def test_an_unknown_splat_in_an_exception_is_refused():
+def test_an_unknown_splat_in_an_exception_is_refused() -> None:
     refused(SPLAT + '[allow x]\nsplat = b\nmatch = boom\nreason = r\n' + FRAMES, 'no splat "b"')
     refused(SPLAT + 'after = c\n' + FRAMES, 'no splat "c"')
 
 
-def test_a_repeated_section_is_refused():
+def test_a_repeated_section_is_refused() -> None:
     refused(SPLAT + SPLAT + FRAMES, 'already exists')
 
 
-def test_a_broken_expression_is_refused():
+def test_a_broken_expression_is_refused() -> None:
     refused(SPLAT.replace('match = boom', 'match = bo(om') + FRAMES, 'missing )')
 
 
-def test_an_example_that_does_not_match_is_refused():
+def test_an_example_that_does_not_match_is_refused() -> None:
     refused(SPLAT.replace('example = boom', 'example = bang') + FRAMES, 'example')
 
 
-def test_no_frames_is_refused():
+def test_no_frames_is_refused() -> None:
     refused(SPLAT, '[frames]')
 
 
-def test_an_exception_covers_its_splat_and_scenario_only():
+def test_an_exception_covers_its_splat_and_scenario_only() -> None:
     text = SPLAT + '[splat b]\nmatch = boom b\nexample = boom b\n'
     text = text.replace('match = boom\nexample = boom\n', 'match = boom( a)?$\nexample = boom\n')
     policy = console.Policy(text + '[allow x]\nsplat = a\nmatch = a$\nscenario = s\nreason = r\n' + FRAMES)
 
-    def allowed(line, scenario):
+    def allowed(line: str, scenario: str) -> list[bool]:
         return [bool(r.allowed) for r in console.scan([line], policy, '', scenario).reports]
     assert allowed('boom a', 's') == [True]
     assert allowed('boom a', 't') == [False]
@@ -84,18 +85,18 @@ def test_an_exception_covers_its_splat_and_scenario_only():
     assert allowed('boom b', 's') == [False]
 
 
-def test_a_report_ends_where_its_task_falls_silent():
+def test_a_report_ends_where_its_task_falls_silent() -> None:
     lines = ['[    1.000000][   T1] FAULT_INJECTION: forcing a failure.',
              '[    9.000000][   T1] Call Trace:', '[    9.000001][   T1]  kvm_irqfd+0x9/0x1a30']
     assert [bool(r.allowed) for r in console.scan(lines, POLICY, '').reports] == [True, False]
 
 
-def test_sections_are_those_of_the_right_nonce():
+def test_sections_are_those_of_the_right_nonce() -> None:
     lines = ['testbed: aa begin kvm:x', 'testbed: bb end kvm:x rc=0', 'refcount_t: underflow.']
     assert [r.section for r in console.scan(lines, POLICY, 'aa').reports] == ['kvm:x']
 
 
-def scenario(text):
+def scenario(text: str) -> scenariofile.Scenario:
     with folder() as path:
         return scenariofile.load(write(os.path.join(path, 'x.scenario'), text))
 
@@ -103,19 +104,28 @@ def scenario(text):
 GOOD = 'config debug\ntimeout 9 # s\ntest kvm:a ktap required 5 -v 3\n'
 
 
-def test_a_scenario_is_read():
+def test_a_scenario_is_read() -> None:
     got = scenario(GOOD)
     assert (got.config, got.timeout, got.memory) == ('debug', 9, '1G')
     test = got.tests[0]
     assert (test.name, test.kind, test.required, test.seconds, test.args) == ('kvm:a', 'ktap', True, 5, ['-v', '3'])
 
 
-def test_a_scenario_with_a_typo_is_refused():
+def test_a_scenario_written_out_is_read_the_same() -> None:
+    more = 'memory 2G\nappend a=b c\nbase 6.12 7.3\nwhen all\non set base\npatch a b\nconsole x .*y\nmay-skip kvm:a s why not\n'
+    got = scenario(GOOD + more)
+    back = scenario(scenariofile.text(got))
+    assert dataclasses.replace(back, path=got.path) == got, back
+    assert got.only('kvm:a', ['-r', 'z']).tests[0].args == ['-r', 'z']
+
+
+def test_a_scenario_with_a_typo_is_refused() -> None:
     for old, new in (('config', 'confg'), ('ktap', 'tap'), ('required', 'require'), (' 5', ' five'), ('kvm:a', 'a'),
                      ('timeout 9', 'timeout 0'), ('timeout 9', ''), ('config debug', ''),
                      ('config debug', 'config debug\nconfig plain'), ('test kvm:a ktap required 5 -v 3', ''),
                      ('-v 3', '\ntest kvm:a ktap required 5'), ('-v 3', '\nmay-skip kvm:a sub'),
-                     ('-v 3', '\nmay-skip kvm:b sub a reason')):
+                     ('-v 3', '\nmay-skip kvm:b sub a reason'),
+                     ('-v 3', '\nwhen never'), ('-v 3', '\non moon'), ('-v 3', '\nconsole a(b'), ('-v 3', '\nbase')):
         assert old in GOOD
         try:
             scenario(GOOD.replace(old, new))
@@ -124,7 +134,7 @@ def test_a_scenario_with_a_typo_is_refused():
         raise AssertionError(f'"{old}" as "{new}" was not refused')
 
 
-def test_the_scenarios_of_the_house_are_sound():
+def test_the_scenarios_of_the_house_are_sound() -> None:
     base = os.path.join(TESTBED, 'scenarios')
     for name in sorted(os.listdir(base)):
         if not name.endswith('.scenario'):
@@ -136,7 +146,7 @@ def test_the_scenarios_of_the_house_are_sound():
         assert all(t.seconds < got.timeout for t in got.tests), f'{name}: a test may outlast the machine'
 
 
-def test_each_config_asks_for_a_symbol_once():
+def test_each_config_asks_for_a_symbol_once() -> None:
     base = os.path.join(TESTBED, 'configs')
     for name in sorted(os.listdir(base)):
         symbols = re.findall(r'^(CONFIG_\w+)=', read(os.path.join(base, name)), re.M)
@@ -144,5 +154,5 @@ def test_each_config_asks_for_a_symbol_once():
         assert len(symbols) == len(set(symbols)), f'{name} asks twice for a symbol'
 
 
-def cases():
+def cases() -> list[Case]:
     return named_cases(sys.modules[__name__], 'policy')
