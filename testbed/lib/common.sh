@@ -13,6 +13,25 @@ die() {
 
 note() { printf '%s: %s\n' "$prog" "$*" >&2; }
 
+# Where testbed/bin/setup unpacks packages that it does not install.
+packages_dir=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)/build/packages
+
+# find_qemu: sets the array qemu to the command for QEMU: the one that QEMU= names, or the
+# unpacked one, with its own data and the libraries that came with it, or the installed one.
+find_qemu() {
+	local own=$packages_dir/qemu
+	qemu=("${QEMU:-qemu-system-x86_64}")
+	[ -z "${QEMU:-}" ] && [ -x "$own/usr/bin/qemu-system-x86_64" ] || return 0
+	# shellcheck disable=SC2034  # for the caller
+	qemu=(env "LD_LIBRARY_PATH=$own/usr/lib/x86_64-linux-gnu:$own/lib/x86_64-linux-gnu"
+		"$own/usr/bin/qemu-system-x86_64" -L "$own/usr/share/qemu" -L "$own/usr/share/seabios")
+}
+
+# qemu_version COMMAND...: "10.0", or nothing if it does not run.
+qemu_version() {
+	"$@" --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*\.[0-9]*\).*/\1/p'
+}
+
 # usage prints the program's own header comment: from line 3 to the first line
 # that is no comment.
 usage() {

@@ -11,6 +11,11 @@ from common import BIN, folder, named_cases, read, run, write
 # FAKE says what the machine does. It writes its own pid, to be looked for later.
 FAKE_QEMU = '''#!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
+if [ "$1" = --version ]; then
+	[ "$FAKE" != mute ] || exit 1
+	echo "QEMU emulator version ${FAKE_VERSION:-10.0.2} (Debian)"
+	exit
+fi
 echo $$ >> "$FAKE_DIR/pids"
 echo "$*" >> "$FAKE_DIR/args"
 while [ $# -gt 0 ]; do
@@ -156,6 +161,38 @@ def test_missing_qemu():
         got = setting.run(QEMU='no-such-qemu')
         assert got.returncode == 2 and 'no-such-qemu' in got.stderr and 'install' in got.stderr, got
         assert not os.path.exists(setting.path + '/out/end')
+
+
+def check(fake='exit', **env):
+    with Setting(fake) as setting:
+        got = run(os.path.join(BIN, 'vm'), '--check', env=dict(setting.env, **env))
+        assert not setting.pids(), 'a machine was started'
+        return got
+
+
+def test_check_says_what_would_be_used():
+    got = check()
+    assert got.returncode == 0 and got.stdout == 'QEMU 10.0, tcg\n' and not got.stderr, got
+
+
+def test_check_refuses_an_unknown_accelerator():
+    got = check(ACCEL='foo')
+    assert got.returncode == 2 and 'ACCEL=foo' in got.stderr and 'use tcg or kvm' in got.stderr, got
+
+
+def test_check_names_a_missing_qemu():
+    got = check(QEMU='no-such-qemu')
+    assert got.returncode == 2 and 'no-such-qemu' in got.stderr and 'install' in got.stderr, got
+
+
+def test_check_refuses_what_is_no_qemu():
+    got = check('mute')
+    assert got.returncode == 2 and 'which version' in got.stderr, got
+
+
+def test_check_warns_of_an_old_qemu():
+    got = check(FAKE_VERSION='7.2.22')
+    assert got.returncode == 0 and 'is QEMU 7.2' in got.stderr, got
 
 
 def test_missing_kernel():
