@@ -8,13 +8,13 @@ t_tree_hash_depends_on_the_input_alone() {
 	local first
 	first=$(git -C build/git rev-parse set)
 	rm -rf build
-	is "$(TZ=Asia/Tokyo GIT_AUTHOR_NAME=x series/bin/commits)" "$first"
+	is "$(TZ=Asia/Tokyo GIT_AUTHOR_NAME=x series/series commits)" "$first"
 }
 
 t_refresh_without_a_change_writes_nothing() {
 	local before
 	before=$(find . -path ./build -prune -o -type f -printf '%p %T@ %s\n' | sort)
-	series/bin/refresh
+	series/series refresh
 	is "$(find . -path ./build -prune -o -type f -printf '%p %T@ %s\n' | sort)" "$before"
 	is "$(status)" ""
 }
@@ -22,7 +22,7 @@ t_refresh_without_a_change_writes_nothing() {
 t_refresh_edit_by_amend() {
 	edit net/ipv6/ip6mr.c 40 amended
 	git -C build/tree commit -q -a --amend --no-edit
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M net/ipv6/rcu.patch;"
 	says net/ipv6/rcu.patch "+amended"
 	inverse
@@ -33,7 +33,7 @@ t_refresh_edit_by_rebase() {
 	edit virt/kvm/eventfd.c 26 deeper
 	git -C build/tree commit -q -a --amend -m "KVM: irqfd: Use it well" -m "Another reason."
 	git -C build/tree rebase --continue
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M virt/kvm/use-it.patch;"
 	says virt/kvm/use-it.patch "Subject: KVM: irqfd: Use it well" "+deeper" "Another reason."
 	inverse
@@ -42,7 +42,7 @@ t_refresh_edit_by_rebase() {
 t_refresh_new_commit() {
 	edit net/ipv4/ipmr.c 50 "more"
 	git -C build/tree commit -q -a -m "ipmr: Do More, and better!" -m "Because."
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" "?? net/ipv4/do-more-and-better.patch; M series/6.12/ipmr-rcu.order;"
 	is "$(tail -n 1 series/6.12/ipmr-rcu.order)" net/ipv4/do-more-and-better.patch
 	inverse
@@ -55,14 +55,14 @@ t_refresh_new_commit_goes_where_most_lines_change() {
 	edit fs/eventfd.c 52 "two"
 	git -C build/tree commit -q -a -m "KVM: irqfd: Touch both"
 	git -C build/tree rebase --continue
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" "?? fs/touch-both.patch; M series/6.12/kvm-irqfd.order;"
 	inverse
 }
 
 t_refresh_reorder() {
 	rebase '/Add a test/{h;d};/Drop the old/G'
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M series/6.12/kvm-irqfd.order;"
 	is "$(tr '\n' ';' < series/6.12/kvm-irqfd.order)" "# SPDX-License-Identifier: GPL-2.0;;fs/locked.patch;# about use-it;virt/kvm/use-it.patch;virt/kvm/drop-old.patch # beside;tools/testing/t.patch;# the end;"
 	inverse
@@ -70,7 +70,7 @@ t_refresh_reorder() {
 
 t_refresh_dropped_commit() {
 	rebase '/Add a test/d'
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M series/6.12/kvm-irqfd.order; D tools/testing/t.c; D tools/testing/t.patch;"
 	says series/6.12/kvm-irqfd.order "# about use-it" "drop-old.patch # beside" "# the end"
 	inverse
@@ -78,7 +78,7 @@ t_refresh_dropped_commit() {
 
 t_refresh_renamed_subject_keeps_its_file() {
 	git -C build/tree commit -q --amend -m "ip6mr: Quite another subject" -m "Why."
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M net/ipv6/rcu.patch;"
 	says net/ipv6/rcu.patch "Subject: ip6mr: Quite another subject"
 	inverse
@@ -86,7 +86,7 @@ t_refresh_renamed_subject_keeps_its_file() {
 
 t_refresh_squash_keeps_the_first_file() {
 	rebase '/Drop the old/s/^pick/fixup/;/Add a test/{h;d};/Drop the old/G'
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M series/6.12/kvm-irqfd.order; D virt/kvm/drop-old.patch; M virt/kvm/use-it.patch;"
 	inverse
 }
@@ -95,7 +95,7 @@ t_refresh_finds_the_file_by_subject_without_a_note() {
 	git --git-dir=build/git update-ref -d refs/notes/patch
 	edit net/ipv6/ip6mr.c 41 amended
 	git -C build/tree commit -q -a --amend --no-edit
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M net/ipv6/rcu.patch;"
 	inverse
 }
@@ -105,7 +105,7 @@ t_refresh_new_file_by_a_new_commit() {
 	lines net 7 > build/tree/tools/testing/net/n.c
 	git -C build/tree add -A
 	git -C build/tree commit -q -m "selftests: net: Add n"
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M series/6.12/ipmr-rcu.order;?? tools/testing/net/add-n.patch;?? tools/testing/net/n.c;"
 	is "$(grep -c '^Adds: tools/testing/net/n.c$' tools/testing/net/add-n.patch)" 1
 	cmp tools/testing/net/n.c build/tree/tools/testing/net/n.c
@@ -119,12 +119,12 @@ t_refresh_executable_and_link_and_empty_files() {
 	: > build/tree/tools/testing/empty
 	git -C build/tree add -A
 	git -C build/tree commit -q -m "selftests: net: Add scripts"
-	series/bin/refresh
+	series/series refresh
 	[[ -x tools/testing/x.sh && -L tools/testing/l.sh && -f tools/testing/empty && ! -x tools/testing/empty ]]
 	inverse
 	chmod 644 build/tree/tools/testing/x.sh
 	git -C build/tree commit -q -a --amend --no-edit
-	series/bin/refresh
+	series/series refresh
 	[[ ! -x tools/testing/x.sh ]]
 	inverse
 }
@@ -134,7 +134,7 @@ t_refresh_new_file_edited_by_its_own_commit() {
 	echo more >> build/tree/tools/testing/t.c
 	git -C build/tree commit -q -a --amend --no-edit
 	git -C build/tree rebase --continue
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M tools/testing/t.c;"
 	inverse
 }
@@ -142,7 +142,7 @@ t_refresh_new_file_edited_by_its_own_commit() {
 t_refresh_deleted_new_file() {
 	git -C build/tree rm -q tools/testing/run.sh
 	git -C build/tree commit -q --amend --no-edit
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " M net/ipv6/rcu.patch; D tools/testing/run.sh;"
 	inverse
 }
@@ -152,7 +152,7 @@ t_refresh_deleting_a_file_of_the_base_and_its_mode() {
 	chmod 644 build/tree/scripts/tool
 	chmod 755 build/tree/fs/eventfd.c
 	git -C build/tree commit -q -a -m "ipmr: Remove it"
-	series/bin/refresh
+	series/series refresh
 	says net/ipv4/remove-it.patch "deleted file mode 100644" "old mode 100755" "new mode 100755"
 	inverse
 }
@@ -165,9 +165,9 @@ t_refresh_content_that_looks_like_a_patch() {
 
   --- indented
 and	a tab"
-	series/bin/refresh
+	series/series refresh
 	inverse
-	series/bin/series > /dev/null
+	series/series format > /dev/null
 	git clone -q "$W/linux" "$PWD-am"
 	"${G[@]}" -C "$PWD-am" am -q --keep-cr --empty=drop "$PWD"/out/6.12/*/*.patch
 	is "$(git -C "$PWD-am" rev-parse 'HEAD^{tree}')" "$(tree_of set)"
@@ -176,7 +176,7 @@ and	a tab"
 t_refresh_refuses_an_edit_of_an_added_file() {
 	echo more >> build/tree/tools/testing/t.c
 	git -C build/tree commit -q -a -m "selftests: net: Edit t"
-	fails series/bin/refresh
+	fails series/series refresh
 	says "$(said)" "tools/testing/t.c" "Add a test" squash
 	is "$(status)" ""
 }
@@ -185,7 +185,7 @@ t_refresh_refuses_what_cannot_be_a_patch() {
 	local start
 	start=$(git -C build/tree rev-parse set)
 	try() { # try TEXT: must be refused with TEXT, the repository untouched
-		fails series/bin/refresh
+		fails series/series refresh
 		says "$(said)" "$@"
 		is "$(status)" ""
 		git -C build/tree reset -q --hard "$start"
@@ -216,7 +216,7 @@ t_refresh_refuses_what_cannot_be_a_patch() {
 	edit fs/eventfd.c 50 x
 	try "not committed"
 	echo > build/tree/new.c
-	fails series/bin/refresh
+	fails series/series refresh
 	says "$(said)" "new.c"
 	rm build/tree/new.c
 	git -C build/tree switch -q --detach
@@ -226,7 +226,7 @@ t_refresh_refuses_what_cannot_be_a_patch() {
 t_refresh_refuses_topics_that_need_each_other() {
 	sed -i '10s/.*/again/' build/tree/fs/eventfd.c
 	git -C build/tree commit -q -a -m "ipmr: Build on the other topic"
-	fails series/bin/refresh
+	fails series/series refresh
 	says "$(said)" "topic ipmr-rcu alone" "nothing was written"
 	is "$(status)" ""
 }
@@ -234,7 +234,7 @@ t_refresh_refuses_topics_that_need_each_other() {
 t_refresh_leaves_sign_offs_out_aloud() {
 	edit net/ipv6/ip6mr.c 42 x
 	git -C build/tree commit -q -a --amend --no-edit -s
-	series/bin/refresh 2> "$W/signoff.said"
+	series/series refresh 2> "$W/signoff.said"
 	says "$W/signoff.said" "Signed-off-by: Tester" "left out"
 	if grep -ri "signed-off" net; then return 1; fi
 	inverse
@@ -244,22 +244,22 @@ t_refresh_refuses_to_overwrite_hand_edits() {
 	edit net/ipv6/ip6mr.c 40 amended
 	git -C build/tree commit -q -a --amend --no-edit
 	sed -i 's/The reason/By hand: the reason/' net/ipv6/rcu.patch
-	fails series/bin/refresh
+	fails series/series refresh
 	says "$(said)" "net/ipv6/rcu.patch" "changed in the repository"
 	is "$(status)" " M net/ipv6/rcu.patch;"
 	says net/ipv6/rcu.patch "By hand"
 	git checkout -q net/ipv6/rcu.patch
 	echo other > tools/testing/t.c      # not in the way: this commit did not change
-	fails series/bin/refresh
+	fails series/series refresh
 	says "$(said)" "tools/testing/t.c"
 	git checkout -q tools/testing/t.c
-	series/bin/refresh
-	series/bin/tree
+	series/series refresh
+	series/series tree
 	sed -i 's/The reason/By hand: the reason/' net/ipv6/rcu.patch
-	series/bin/tree                     # made from the hand's edit: now it is known
+	series/series tree                     # made from the hand's edit: now it is known
 	edit net/ipv6/ip6mr.c 41 amended
 	git -C build/tree commit -q -a --amend --no-edit
-	series/bin/refresh
+	series/series refresh
 	says net/ipv6/rcu.patch "By hand"
 	inverse
 }
@@ -267,7 +267,7 @@ t_refresh_refuses_to_overwrite_hand_edits() {
 t_refresh_refuses_to_remove_hand_edits_and_foreign_files() {
 	rebase '/Add a test/d'
 	echo by hand >> tools/testing/t.c
-	fails series/bin/refresh
+	fails series/series refresh
 	says "$(said)" "tools/testing/t.c"
 	says tools/testing/t.c "by hand"
 	git checkout -q tools/testing/t.c
@@ -275,85 +275,89 @@ t_refresh_refuses_to_remove_hand_edits_and_foreign_files() {
 	git -C build/tree add -A
 	git -C build/tree commit -q -m "selftests: net: Add m"
 	echo foreign > tools/testing/m.c
-	fails series/bin/refresh
+	fails series/series refresh
 	says "$(said)" "tools/testing/m.c"
 	is "$(cat tools/testing/m.c)" foreign
 }
 
-t_refresh_cut_off_anywhere_leaves_all_or_nothing() {
-	local n=0 old new got cut=0
+t_refresh_cut_off_anywhere_is_completed_by_the_next() {
+	local n=0 old new wrote cut=0 f
 	files() { git ls-files -co --exclude-standard -z | sort -zu | xargs -0 sha256sum 2> /dev/null || true; }
 	rebase '/Add a test/d'
 	edit net/ipv6/ip6mr.c 40 amended
 	git -C build/tree commit -q -a --amend --no-edit
+	edit net/ipv4/ipmr.c 50 more
+	git -C build/tree commit -q -a -m "ipmr: Do more"
 	cp -r . "$PWD-done"
+	cp -r build "$PWD-start"
 	old=$(files)
-	new=$(cd "$PWD-done" && series/bin/refresh && files)
+	new=$(cd "$PWD-done" && series/series refresh 2> "$PWD.wrote" && files)
 	[[ $old != "$new" ]]
 	mkdir "$PWD-bin"
-	# a git that kills its caller at its Nth call
+	# a git that kills its caller at its Nth call: nothing is written yet
 	printf '#!/bin/bash\necho >> "$COUNT"; [[ $(wc -l < "$COUNT") != "$N" ]] || kill -9 $PPID\nexec %s "$@"\n' "$(command -v git)" > "$PWD-bin/git"
 	chmod 755 "$PWD-bin/git"
 	export COUNT=$PWD-count
-	while :; do
-		n=$((n + 11))
+	while [[ $(files) == "$old" ]]; do
+		n=$((n + 23))
 		rm -f "$COUNT"
-		if N=$n PATH="$PWD-bin:$PATH" series/bin/refresh; then break; fi
+		if N=$n PATH="$PWD-bin:$PATH" series/series refresh; then break; fi
 		cut=$((cut + 1))
-		if [[ -d build/refresh-pending ]]; then series/bin/refresh; fi
-		got=$(files)
-		[[ $got == "$old" || $got == "$new" ]]
-		if [[ $got == "$new" ]]; then break; fi
 	done
 	(( cut > 3 ))
-	series/bin/refresh
+	series/series refresh
 	is "$(files)" "$new"
-	# after the decision: the next run finishes, whatever it is
-	rm -rf build/refresh-*
-	git checkout -q .
-	series/bin/tree
-	edit net/ipv4/ipmr.c 41 amended
-	git -C build/tree commit -q -a --amend --no-edit
-	printf '#!/bin/bash\n[[ "$*" != *update-ref\\ --stdin* ]] || kill -9 $PPID\nexec %s "$@"\n' "$(command -v git)" > "$PWD-bin/git"
-	if PATH="$PWD-bin:$PATH" series/bin/refresh; then return 1; fi
-	[[ -d build/refresh-pending ]]
-	series/bin/tree 2> "$PWD-said"
-	says "$PWD-said" "finishing a refresh"
-	[[ ! -d build/refresh-pending ]]
-	is "$(status)" " M net/ipv6/rcu.patch;"
+	# after the first file, the second, ...
+	mapfile -t wrote < <(sed -n 's/^\(wrote\|removed\) //p' "$PWD.wrote")
+	is "${wrote[*]}" "net/ipv4/do-more.patch net/ipv6/rcu.patch series/6.12/ipmr-rcu.order series/6.12/kvm-irqfd.order tools/testing/t.c tools/testing/t.patch"
+	for (( n = 1; n <= ${#wrote[@]}; n++ )); do
+		git clean -q -d -f .
+		git checkout -q .
+		rm -rf build
+		cp -r "$PWD-start" build
+		for f in "${wrote[@]:0:n}"; do
+			if [[ -e $PWD-done/$f ]]; then cp "$PWD-done/$f" "$f"; else rm "$f"; fi
+		done
+		touch build/git/patch-set-refresh-unfinished
+		fails series/series commits
+		says "$(said)" "a refresh, which was cut off" "make refresh"
+		series/series refresh
+		is "$(files)" "$new"
+		[[ ! -e build/git/patch-set-refresh-unfinished ]]
+	done
 	inverse
 }
 
 t_refresh_on_another_base_leaves_line_numbers() {
 	export LINUX=$W/linux-shifted
-	series/bin/tree 2> "$PWD-said"
+	series/series tree 2> "$PWD-said"
 	says "$PWD-said" "virt/kvm/use-it.patch: hunk 1 of 1 in virt/kvm/eventfd.c applies at line 20, offset 3"
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" ""
 	# lines that the contributor moved move in the later patch, by as much
 	rebase '/Use it/s/^pick/edit/'
 	sed -i '23a two\nlines' build/tree/virt/kvm/eventfd.c
 	git -C build/tree commit -q -a --amend --no-edit
 	git -C build/tree rebase --continue
-	series/bin/refresh
+	series/series refresh
 	is "$(git diff -U0 virt/kvm/drop-old.patch | grep -c '^[-+]@@')" 2
 	says virt/kvm/drop-old.patch "@@ -59,7 +59,7 @@"
 	inverse
 }
 
 t_refresh_renumber_puts_line_numbers_right() {
-	LINUX=$W/linux-shifted series/bin/tree
-	series/bin/refresh --renumber
+	LINUX=$W/linux-shifted series/series tree
+	series/series refresh --renumber
 	is "$(status)" " M virt/kvm/drop-old.patch; M virt/kvm/use-it.patch;"
-	LINUX=$W/linux-shifted series/bin/tree 2> "$PWD-said"
+	LINUX=$W/linux-shifted series/series tree 2> "$PWD-said"
 	if grep offset "$PWD-said"; then return 1; fi
 }
 
 t_refresh_after_a_rebase_onto_another_base() {
 	local new
-	new=$(LINUX=$W/linux-shifted series/bin/base)
+	new=$(LINUX=$W/linux-shifted series/series base)
 	git -C build/tree rebase -q --onto "$new" set/6.12/base set
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" ""
 	LINUX=$W/linux-shifted inverse
 }
@@ -361,44 +365,44 @@ t_refresh_after_a_rebase_onto_another_base() {
 t_refresh_gives_a_base_its_own_variant_of_a_shared_patch() {
 	mkdir series/7.3
 	cp series/6.12/* series/7.3/
-	BASE=7.3 series/bin/tree
+	BASE=7.3 series/series tree
 	edit net/ipv6/ip6mr.c 40 amended
 	git -C build/tree commit -q -a --amend --no-edit
-	fails env BASE=6.12 series/bin/refresh
+	fails env BASE=6.12 series/series refresh
 	says "$(said)" "BASE=7.3"
 	cp net/ipv6/rcu.patch "$PWD-before"
-	series/bin/refresh
+	series/series refresh
 	cmp net/ipv6/rcu.patch "$PWD-before"
 	says net/ipv6/rcu@7.3.patch "+amended"
-	is "$(git --git-dir=build/git rev-parse "$(BASE=7.3 series/bin/commits)^{tree}")" "$(tree_of set)"
-	is "$(git --git-dir=build/git rev-parse "$(series/bin/commits)^{tree}")" "$full_tree"
+	is "$(git --git-dir=build/git rev-parse "$(BASE=7.3 series/series commits)^{tree}")" "$(tree_of set)"
+	is "$(git --git-dir=build/git rev-parse "$(series/series commits)^{tree}")" "$full_tree"
 }
 
 t_tree_refuses_to_lose_work() {
 	edit net/ipv6/ip6mr.c 40 amended
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" "uncommitted" "make refresh"
-	fails series/bin/tree --check
+	fails series/series tree --check
 	is "$(sed -n 40p build/tree/net/ipv6/ip6mr.c)" amended
 	git -C build/tree commit -q -a --amend --no-edit
 	for other in "$W/linux" "$W/linux-shifted"; do
-		LINUX=$other fails series/bin/tree
+		LINUX=$other fails series/series tree
 		says "$(said)" "not written"
 	done
 	rm -rf build/tree                   # even then: the commit is on the branch
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" "not written"
 	git --git-dir=build/git worktree prune
 	git --git-dir=build/git worktree add -q build/tree set
-	series/bin/refresh
+	series/series refresh
 	says net/ipv6/rcu.patch "+amended"
-	series/bin/tree --check
-	series/bin/tree
+	series/series tree --check
+	series/series tree
 	git -C build/tree switch -q --detach
-	fails series/bin/tree
+	fails series/series tree
 	git -C build/tree switch -q set
 	GIT_SEQUENCE_EDITOR="sed -i '1i break'" git -C build/tree rebase -i HEAD~1
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" rebase
 }
 
@@ -411,13 +415,13 @@ t_tree_finishes_an_interrupted_checkout_and_keeps_edits() {
 		"$W/scratch" "$W/linux-shifted" "$real" > "$PWD-bin/git"
 	chmod 755 "$PWD-bin/git"
 	cp -r . "$PWD-2"
-	if LINUX=$W/linux-shifted PATH="$PWD-bin:$PATH" series/bin/tree; then return 1; fi
+	if LINUX=$W/linux-shifted PATH="$PWD-bin:$PATH" series/series tree; then return 1; fi
 	sed -i 's/.*/mine/' build/tree/virt/kvm/eventfd.c
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" "virt/kvm/eventfd.c" "interrupted"
 	says build/tree/virt/kvm/eventfd.c mine
 	git -C build/tree checkout -q -- virt/kvm/eventfd.c
-	series/bin/tree
+	series/series tree
 	is "$(git -C build/tree status --porcelain)" ""
 	is "$(tree_of set)" "$full_tree"
 }
@@ -427,21 +431,21 @@ t_tree_names_a_failing_hunk_and_the_way_out() {
 	sed -i '59s/.*/moved on/' "$PWD-linux/virt/kvm/eventfd.c"
 	"${G[@]}" -C "$PWD-linux" commit -q -a -m "Linux 6.12.3"
 	export LINUX=$PWD-linux
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" "virt/kvm/drop-old.patch" "hunk 1 of 1 in virt/kvm/eventfd.c" "+dropped" "-irqfd line 60" "--reject"
 	is "$(tree_of set)" "$full_tree"
-	fails series/bin/tree --reject
+	fails series/series tree --reject
 	says "$(said)" "stopped before virt/kvm/drop-old.patch" "git commit -F" "ARGS=--continue"
 	[[ -f build/tree/virt/kvm/eventfd.c.rej && ! -e build/tree/virt/kvm/old.h ]]
-	fails series/bin/refresh
+	fails series/series refresh
 	says "$(said)" "not complete"
 	edit virt/kvm/eventfd.c 60 dropped
 	rm build/tree/virt/kvm/eventfd.c.rej
-	fails series/bin/tree --continue
+	fails series/series tree --continue
 	git -C build/tree commit -q -a -F ../git/patch-set-message
-	series/bin/tree --continue
-	fails series/bin/tree
-	series/bin/refresh
+	series/series tree --continue
+	fails series/series tree
+	series/series refresh
 	is "$(status)" " M virt/kvm/drop-old.patch;"
 	inverse
 }
@@ -449,7 +453,7 @@ t_tree_names_a_failing_hunk_and_the_way_out() {
 t_commits_refuses_fuzz_and_bad_patches() {
 	bad() { # bad SED FILE TEXT...
 		sed -i "$1" "$2"
-		fails series/bin/commits
+		fails series/series commits
 		says "$(said)" "$2" "${@:3}"
 		git checkout -q .
 	}
@@ -465,7 +469,7 @@ t_commits_refuses_fuzz_and_bad_patches() {
 	bad '/^---$/,$d' virt/kvm/use-it.patch "---"
 	bad '/^---$/,$ { /^---$/!d }' virt/kvm/use-it.patch "changes nothing"
 	sed -i '1a net/ipv4/gone.patch' series/6.12/ipmr-rcu.order
-	fails series/bin/commits
+	fails series/series commits
 	says "$(said)" "net/ipv4/gone.patch" "not there"
 }
 
@@ -478,14 +482,14 @@ t_commits_onto_takes_one_more_patch() {
 		printf ' eventfd line %s\n' 7 8 9
 		printf -- '-locked removal\n+broken\n eventfd line 11\n eventfd line 12\n eventfd line 13\n'
 	} >> testbed/broken.patch
-	tip=$(series/bin/commits --onto set testbed/broken.patch)
+	tip=$(series/series commits --onto set testbed/broken.patch)
 	is "$(git --git-dir=build/git show "$tip:fs/eventfd.c" | sed -n 10p)" broken
 	is "$(git --git-dir=build/git rev-parse "$tip~1")" "$(git --git-dir=build/git rev-parse set)"
 }
 
 t_series_is_what_git_am_takes() {
 	local topic
-	series/bin/series > /dev/null
+	series/series format > /dev/null
 	git config user.name "A Person"
 	git config user.email person@localhost
 	for topic in kvm-irqfd ipmr-rcu; do
@@ -500,13 +504,13 @@ t_series_is_what_git_am_takes() {
 		"base-commit: $(git -C "$W/linux" rev-parse HEAD)" "base: Linux 6.12.1" "KVM: selftests: Add a test" "From: linux patch set <patch-set@localhost>"
 	if grep -r '\*\*\*\|Signed-off-by' out; then return 1; fi
 	echo stale > out/6.12/kvm-irqfd/0005-stale.patch
-	series/bin/series --topic kvm-irqfd --prefix "PATCH v2" > /dev/null
+	series/series format --topic kvm-irqfd --prefix "PATCH v2" > /dev/null
 	[[ ! -e out/6.12/kvm-irqfd/0005-stale.patch ]]
 	says out/6.12/kvm-irqfd/0002-KVM-irqfd-Use-it.patch "From: A Person <person@localhost>" "Subject: [PATCH v2 2/4]"
 	says out/6.12/kvm-irqfd/0000-cover-letter.patch "From: A Person <person@localhost>"
 	cp -r out "$PWD-out"
 	rm series/kvm-irqfd.cover
-	fails series/bin/series
+	fails series/series format
 	says "$(said)" "series/kvm-irqfd.cover"
 	diff -r out "$PWD-out"
 }
@@ -516,17 +520,17 @@ t_apply_makes_a_branch() {
 	export LINUX=$PWD-linux
 	git -C "$LINUX" config user.name Me
 	git -C "$LINUX" config user.email me@localhost
-	series/bin/apply 2> "$PWD-said"
+	series/series apply 2> "$PWD-said"
 	says "$PWD-said" "6 patches on the new branch patch-set-6.12" "offset 3"
 	is "$(git -C "$LINUX" symbolic-ref --short HEAD)" patch-set-6.12
-	is "$(git -C "$LINUX" rev-parse 'HEAD^{tree}')" "$(git --git-dir=build/git rev-parse "$(LINUX=$W/linux-shifted series/bin/commits)^{tree}")"
+	is "$(git -C "$LINUX" rev-parse 'HEAD^{tree}')" "$(git --git-dir=build/git rev-parse "$(LINUX=$W/linux-shifted series/series commits)^{tree}")"
 	is "$(git -C "$LINUX" status --porcelain)" ""
 	git -C "$LINUX" switch -q master
-	fails series/bin/apply
+	fails series/series apply
 	says "$(said)" "has a branch patch-set-6.12"
-	TOPIC=ipmr-rcu series/bin/apply
+	TOPIC=ipmr-rcu series/series apply
 	is "$(git -C "$LINUX" diff --name-only master | tr '\n' ' ')" "net/ipv4/ipmr.c net/ipv6/ip6mr.c tools/testing/run.sh "
-	fails series/bin/apply --topic nonsense
+	fails series/series apply --topic nonsense
 }
 
 t_apply_leaves_the_tree_alone_when_it_refuses() {
@@ -538,7 +542,7 @@ t_apply_leaves_the_tree_alone_when_it_refuses() {
 	state() { git -C "$LINUX" rev-parse HEAD; git -C "$LINUX" symbolic-ref HEAD; git -C "$LINUX" branch; git -C "$LINUX" status --porcelain; }
 	refuses() { # refuses TEXT...
 		before=$(state)
-		fails series/bin/apply
+		fails series/series apply
 		says "$(said)" "$@"
 		is "$(state)" "$before"
 	}
@@ -559,50 +563,51 @@ t_apply_leaves_the_tree_alone_when_it_refuses() {
 	git -C "$LINUX" commit -q -a -m "moved on"
 	refuses "virt/kvm/drop-old.patch" "hunk 1"
 	unset LINUX
-	fails series/bin/apply
+	fails series/series apply
 	says "$(said)" "LINUX"
 	mkdir "$PWD-plain"
 	( cd "$PWD-plain"; linux_files 1 )
-	LINUX=$PWD-plain fails series/bin/apply
+	LINUX=$PWD-plain fails series/series apply
 	says "$(said)" "not a git tree"
 }
 
 t_src_touches_only_what_differs() {
 	local before
-	is "$(series/bin/src set/6.12/base)" "$(git -C "$W/linux" rev-parse HEAD)"
-	before=$(stat -c %Y.%i build/src/Kconfig build/src/net/ipv4/ipmr.c build/src/fs/eventfd.c)
-	series/bin/src set/6.12/kvm-irqfd
-	is "$(git -C build/src rev-parse 'HEAD^{tree}')" "$(tree_of set/6.12/kvm-irqfd)"
-	is "$(stat -c %Y.%i build/src/Kconfig build/src/net/ipv4/ipmr.c)" "$(head -n 2 <<< "$before")"
-	echo > build/src/built.o
-	echo x >> build/src/Makefile
-	fails series/bin/src set
+	is "$(series/series checkout set/6.12/base)" "$(git -C "$W/linux" rev-parse HEAD)"
+	before=$(stat -c %Y.%i build/6.12/src/Kconfig build/6.12/src/net/ipv4/ipmr.c build/6.12/src/fs/eventfd.c)
+	series/series checkout set/6.12/kvm-irqfd
+	is "$(git -C build/6.12/src rev-parse 'HEAD^{tree}')" "$(tree_of set/6.12/kvm-irqfd)"
+	is "$(stat -c %Y.%i build/6.12/src/Kconfig build/6.12/src/net/ipv4/ipmr.c)" "$(head -n 2 <<< "$before")"
+	echo > build/6.12/src/built.o
+	echo x >> build/6.12/src/Makefile
+	fails series/series checkout set
 	says "$(said)" "Makefile" "reset --hard"
-	git -C build/src reset -q --hard
-	series/bin/src set
-	is "$(git -C build/src rev-parse 'HEAD^{tree}')" "$full_tree"
-	fails series/bin/src nonsense
-	series/bin/tree       # both worktrees side by side
+	git -C build/6.12/src reset -q --hard
+	series/series checkout set
+	is "$(git -C build/6.12/src rev-parse 'HEAD^{tree}')" "$full_tree"
+	fails series/series checkout nonsense
+	series/series tree       # both worktrees side by side
 }
 
 t_two_runs_at_once_wait_for_each_other() {
 	( flock 9; sleep 1.5; echo released > "$PWD-released" ) 9> build/series.lock &
 	sleep 0.3
-	series/bin/tree 2> "$PWD-said"
+	series/series tree 2> "$PWD-said"
 	says "$PWD-said" "waiting for"
 	[[ -e $PWD-released ]]
-	for _ in 1 2 3; do series/bin/tree & series/bin/refresh & series/bin/series & done > /dev/null
+	for _ in 1 2 3; do series/series tree & series/series refresh & series/series format & done > /dev/null
 	for job in $(jobs -p); do wait "$job"; done
 	is "$(status)" ""
 	is "$(tree_of set)" "$full_tree"
 }
 
-t_every_program_has_help() {
-	local p
-	for p in series/bin/*; do
-		"$p" --help > "$PWD-help"
-		says "$PWD-help" usage: "$(basename "$p")"
+t_every_verb_has_help() {
+	local verb
+	for verb in $(series/series --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
+		series/series "$verb" --help > "$PWD-help"
+		says "$PWD-help" usage: "series $verb"
 	done
+	[[ $verb == mail ]]
 }
 
 maintainers() { # maintainers: our MAINTAINERS, and a patch of the first topic that takes it
@@ -613,12 +618,12 @@ maintainers() { # maintainers: our MAINTAINERS, and a patch of the first topic t
 
 t_maintainers_lines_go_to_their_sorted_place() {
 	maintainers
-	series/bin/tree
+	series/series tree
 	is "$(git -C build/tree diff set/6.12/base set --unified=0 -- MAINTAINERS | grep '^[+-][^+-]' | tr '\n' ';')" \
 		"+F:	a/first;+F:	include/linux/eventfd.h;+F:	virt/last;"
 	is "$(sed -n '/^EVENT/,/^X/p' build/tree/MAINTAINERS | cut -f2 | tr '\n' ' ')" \
 		"EVENT FILES Somebody list@localhost a/first fs/ include/linux/eventfd.h include/linux/fs.h virt/last fs/x "
-	series/bin/refresh
+	series/series refresh
 	is "$(git diff --name-only; cat MAINTAINERS | tr '\n' ';')" \
 		"series/6.12/kvm-irqfd.order
 SPDX-License-Identifier: GPL-2.0;;EVENT FILES;F:	a/first;F:	include/linux/eventfd.h;F:	virt/last;"
@@ -628,7 +633,7 @@ SPDX-License-Identifier: GPL-2.0;;EVENT FILES;F:	a/first;F:	include/linux/eventf
 t_maintainers_commit_becomes_lines() {
 	sed -i 's/^F:	net\/ipv4/F:	net\/core\/\n&/' build/tree/MAINTAINERS
 	git -C build/tree commit -q -a -m "MAINTAINERS: Add the core" -m "It is the network's."
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" "?? MAINTAINERS;?? add-the-core.patch; M series/6.12/ipmr-rcu.order;"
 	says MAINTAINERS "SPDX-License-Identifier: GPL-2.0" NETWORK "F:	net/core/"
 	is "$(tr '\n' ';' < add-the-core.patch)" "Subject: MAINTAINERS: Add the core;;It is the network's.;;Maintains: NETWORK;---;"
@@ -636,7 +641,7 @@ t_maintainers_commit_becomes_lines() {
 	git add -A
 	"${G[@]}" commit -q -m x
 	git -C build/tree reset -q --hard HEAD^
-	series/bin/refresh
+	series/series refresh
 	is "$(status)" " D MAINTAINERS; D add-the-core.patch; M series/6.12/ipmr-rcu.order;"
 }
 
@@ -645,7 +650,7 @@ t_maintainers_only_lines_of_entries_that_are_there() {
 	for change in 's/^S:.*/S:	Orphan/' '$aNEW ENTRY\nF:	new/' '/^NETWORK/,$s/^F:	net\/ipv6.*/&\nF:	a\/first/' '/^M:	Somebody/d'; do
 		sed -i "$change" build/tree/MAINTAINERS
 		git -C build/tree commit -q -a -m "MAINTAINERS: Change it"
-		fails series/bin/refresh
+		fails series/series refresh
 		says "$(said)" "(MAINTAINERS: Change it): changes MAINTAINERS otherwise than by F: lines"
 		git -C build/tree reset -q --hard HEAD^
 	done
@@ -654,19 +659,19 @@ t_maintainers_only_lines_of_entries_that_are_there() {
 t_maintainers_errors_name_the_entry() {
 	maintainers
 	sed -i 's/EVENT FILES/EVENTS/' MAINTAINERS maintainers.patch
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" "maintainers.patch: MAINTAINERS has no entry 'EVENTS'" "put the line under another entry"
 	sed -i 's/EVENTS/EVENT FILES/; s/a\/first/fs\//' MAINTAINERS maintainers.patch
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" "'EVENT FILES' has 'F:\\tfs/' already"
 	sed -i 's/^Maintains: .*/Maintains: NETWORK/' maintainers.patch
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" "maintainers.patch: takes the lines of 'NETWORK', of which MAINTAINERS has none"
 	printf '%s\n' '' NETWORK 'F:	net/core/' >> MAINTAINERS
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" "MAINTAINERS: no patch takes the lines of 'EVENT FILES'"
 	sed -i 's/^Maintains: .*/&\nMaintains: EVENT FILES/; ' maintainers.patch
 	sed -i 's/^F:	fs\//M:	Nobody/' MAINTAINERS
-	fails series/bin/tree
+	fails series/series tree
 	says "$(said)" "MAINTAINERS, EVENT FILES: holds 'M:\\tNobody'; only lines F:"
 }

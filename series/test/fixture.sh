@@ -67,8 +67,8 @@ make_repo() { # make_repo SERIES: $W/repo with 6 patches in 2 topics, build/tree
 	mkdir -p "$W/repo/series/6.12"
 	cp -r "$W/linux" "$s"
 	cd "$W/repo"
-	cp -r "$1/bin" "$1/lib" series/
-	printf 'PACKAGE=linux-source-6.12\nVERSION=6.12.1\n' > series/6.12/base
+	cp -r "$1/series" "$1/patchset" series/
+	printf 'PACKAGE=linux-source-6.12\nVERSION=6.12.1\nPREFIX=PATCH 6.12\nPREFIX.ipmr-rcu=PATCH net-next # tree\n' > series/6.12/base
 	printf 'kvm-irqfd eventfd: | KVM: irqfd: | KVM: selftests: | MAINTAINERS:\nipmr-rcu ipmr: | ip6mr: | selftests: net: | MAINTAINERS:\n' > series/topics
 	printf 'KVM: irqfd: A cover\n\nThe whole story.\n' > series/kvm-irqfd.cover
 	printf 'ipmr: Another cover\n\nAnother story.\n' > series/ipmr-rcu.cover
@@ -97,7 +97,7 @@ make_repo() { # make_repo SERIES: $W/repo with 6 patches in 2 topics, build/tree
 	git init -q -b main .
 	git add -A
 	"${G[@]}" commit -q -m "The set"
-	LINUX=$W/linux series/bin/tree
+	LINUX=$W/linux series/series tree
 	# shellcheck disable=SC2034 # for the checks
 	full_tree=$(git -C "$s" rev-parse 'HEAD^{tree}')
 	export LINUX=$W/linux
@@ -151,11 +151,11 @@ inverse() { # a clone of the repository alone gives the tree of the branch; a se
 	git ls-files -co --exclude-standard -z | while IFS= read -r -d '' f; do
 		[[ ! -e $f && ! -L $f ]] || cp --parents -P "$f" "$PWD-clone/"
 	done
-	got=$("$PWD-clone/series/bin/commits")
+	got=$("$PWD-clone/series/series" commits)
 	is "$(git -C "$PWD-clone/build/git" rev-parse "$got^{tree}")" "$want"
 	before=$(find . -name build -prune -o -name .git -prune -o -type f -print0 | sort -z | xargs -0 sha256sum)
-	series/bin/tree
-	series/bin/refresh
+	series/series tree
+	series/series refresh
 	is "$(find . -name build -prune -o -name .git -prune -o -type f -print0 | sort -z | xargs -0 sha256sum)" "$before"
 	is "$(git -C build/tree rev-parse 'set^{tree}')" "$want"
 }

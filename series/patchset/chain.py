@@ -1,47 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0
 """Repository -> commits in build/git: the same input gives the same hashes everywhere."""
+from __future__ import annotations
+
 import hashlib
 import os
 import re
 import stat
+import subprocess
 import tempfile
 from pathlib import Path
+from typing import Mapping, Optional, Sequence, Union
 
-from common import GITDIR, IDENT, NOTES, ROOT, Fail, environment, git, make_hint, ref, run, say
-from setfiles import load
-from maintainers import FILE as MAINTAINERS, splice
+from .common import GITDIR, IDENT, NOTES, ROOT, Fail, Who, blob, encode, environment, git, make_hint, ref, run, say
+from .maintainers import FILE as MAINTAINERS, splice
+from .patchfile import Patch
+from .repository import load, own
+
+Made = list[tuple[str, str]]    # [(.patch file, commit)]
 
 
 class Misfit(Fail):
-    """A patch that does not apply."""
+    """A patch that does not apply: its .path, the last good commit .tip, and what was .made up to there."""
 
-    def __init__(self, path, cause, todo):
+    def __init__(self, path: str, cause: str, todo: str):
         super().__init__(path, cause, todo)
-        self.path, self.tip, self.made = path, None, []
+        self.path, self.made = path, Made()
+        self.tip: Optional[str] = None
 
 
-def _git_apply(*args, env=None, cwd=None, data=None):
+def _git_apply(*args: str, env: Optional[Mapping[str, str]] = None, cwd: Union[str, Path, None] = None,
+               data: str = "") -> subprocess.CompletedProcess[str]:
     return run(["git", "-c", "core.attributesFile=/dev/null", "apply", "--verbose", "--whitespace=nowarn", *args, "-"],
                env={**environment(), **(env or {})}, cwd=cwd, data=data, check=False)
 
 
-def rejects(start, patch, folder):
+def rejects(start: str, patch: Patch, folder: Path) -> str:
     """Applies what applies of a patch to copies of its files in FOLDER; the .rej lie beside.
     Returns what git says."""
     for path, _ in patch.files:
         if git("ls-tree", start, "--", path):
-            target = Path(folder) / path
+            target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            blob = run(["git", f"--git-dir={GITDIR}", "cat-file", "blob", f"{start}:{path}"], env=environment()).stdout
-            target.write_bytes(blob.encode("utf-8", "surrogateescape"))
-    return _git_apply("--reject", cwd=folder, data=patch.diff, env={"GIT_CEILING_DIRECTORIES": str(Path(folder).parent)}).stderr
+            target.write_bytes(encode(blob(f"{start}:{path}")))
+    return _git_apply("--reject", cwd=folder, data=patch.diff, env={"GIT_CEILING_DIRECTORIES": str(folder.parent)}).stderr
 
 
-def _misfit(start, file, patch):
+def _misfit(start: str, file: str, patch: Patch) -> Misfit:
     """Says which hunk of which file fails, and shows it."""
     text = []
     with tempfile.TemporaryDirectory(prefix="series-") as folder:
-        said = rejects(start, patch, folder)
+        said = rejects(start, patch, Path(folder))
         for path, hunks in patch.files:
             part = said.partition(f"Checking patch {path}...\n")[2].partition("Checking patch ")[0]
             applied = said.partition(f"Applying patch {path} with ")[2].partition("Applying patch ")[0]
@@ -58,67 +66,67 @@ def _misfit(start, file, patch):
                   "(it stops at this patch, leaves the rejects in build/tree and says how to go on)")
 
 
-def _report_offsets(file, patch, said):
+def _report_offsets(file: str, patch: Patch, said: str) -> None:
     for path, hunks in patch.files:
         part = said.partition(f"Checking patch {path}...\n")[2].partition("Checking patch ")[0]
         for n, where, by in re.findall(r"Hunk #(\d+) succeeded at (\d+) \(offset (-?\d+) lines?\)", part):
             say(f"NOTE: {file}: hunk {n} of {len(hunks)} in {path} applies at line {where}, offset {by}")
 
 
-def _add_files(file, patch, root, env):
+def entry(here: Path) -> tuple[str, str]:
+    """(mode, blob) of a file of the repository, kept in build/git."""
+    if here.is_symlink():
+        return "120000", git("hash-object", "-w", "--stdin", data=os.fsencode(os.readlink(here)))
+    return ("100755" if here.stat().st_mode & stat.S_IXUSR else "100644"), git("hash-object", "-w", "--no-filters", "--", str(here))
+
+
+def _add_files(file: str, patch: Patch, root: Path, env: Mapping[str, str]) -> None:
     there = git("ls-files", "--cached", "-z", "--", *(":(literal)" + a for a in patch.adds), env=env).split("\0")
     lines = []
     for path in patch.adds:
-        here = root / path
+        here = root / own(path, root)
         if path in there or any(t.startswith(path + "/") for t in there):
             raise Misfit(file, f"adds {path}, which the base (or an earlier patch) has already", "edit the file instead of adding it")
         if not os.path.lexists(here) or here.is_dir():
             raise Fail(file, f"adds {path}, which is not in the repository", f"put the file at {path}, or remove the line Adds: {path}")
-        if here.is_symlink():
-            mode, sha = "120000", git("hash-object", "-w", "--stdin", data=os.fsencode(os.readlink(here)))
-        else:
-            mode = "100755" if here.stat().st_mode & stat.S_IXUSR else "100644"
-            sha = git("hash-object", "-w", "--no-filters", "--", str(here))
+        mode, sha = entry(here)
         lines.append(f"{mode} {sha}\t{path}\0")
     git("update-index", "-z", "--index-info", data="".join(lines), env=env)
 
 
-def _splice(file, patch, env):
+def _splice(file: str, patch: Patch, env: Mapping[str, str]) -> None:
     """The patch's lines of MAINTAINERS, each at its sorted place."""
     if not git("ls-files", "--cached", "--", MAINTAINERS, env=env):
         raise Misfit(file, f"adds lines to {MAINTAINERS}, which the base has not", "give a whole tree of Linux")
-    blob = run(["git", f"--git-dir={GITDIR}", "cat-file", "blob", f":{MAINTAINERS}"], env={**environment(), **env}).stdout
     try:
-        sha = git("hash-object", "-w", "--stdin", data=splice(blob, patch.maintains))
+        sha = git("hash-object", "-w", "--stdin", data=splice(blob(f":{MAINTAINERS}", env=env), patch.maintains))
     except ValueError as e:
         raise Misfit(file, str(e), f"put the line under another entry, or take it out, in {MAINTAINERS} of this repository") from e
     git("update-index", "--cacheinfo", f"100644,{sha},{MAINTAINERS}", env=env)
 
 
-def build(start, paths, root=ROOT, base=None, who=IDENT, first=1, quiet=False):
-    """Commits the patches PATHS onto START; returns [(listed path, commit)].
-
-    On a misfit the exception has .tip, the last good commit, .made up to there, and .path as listed."""
+def build(start: str, paths: Sequence[str], root: Path = ROOT, who: Who = IDENT, first: int = 1, quiet: bool = False) -> Made:
+    """Commits the patches PATHS onto START, or raises a Misfit."""
     when, zone = git("show", "-s", "--format=%cd", "--date=raw", start).split(" ")
-    made, tip = [], start
+    made, tip = Made(), start
     with tempfile.TemporaryDirectory(prefix="index-", dir=GITDIR) as folder:
         env = {"GIT_INDEX_FILE": f"{folder}/index"}
         git("read-tree", start, env=env)
         for number, path in enumerate(paths, first):
-            file, patch = load(path, root, base)
+            patch = load(path, root)
             try:
                 if patch.adds:
-                    _add_files(file, patch, root, env)
+                    _add_files(path, patch, root, env)
                 if patch.diff:
                     done = _git_apply("--cached", env={"GIT_DIR": str(GITDIR), **env}, data=patch.diff)
                     if done.returncode:
-                        raise _misfit(tip, file, patch)
+                        raise _misfit(tip, path, patch)
                     if not quiet:
-                        _report_offsets(file, patch, done.stderr)
+                        _report_offsets(path, patch, done.stderr)
                 if patch.maintains:
-                    _splice(file, patch, env)
+                    _splice(path, patch, env)
             except Misfit as e:
-                e.path, e.tip, e.made = path, tip, made
+                e.tip, e.made = tip, made
                 raise
             tree = git("write-tree", env=env)
             stamp = f"@{int(when) + number} {zone}"
@@ -128,18 +136,18 @@ def build(start, paths, root=ROOT, base=None, who=IDENT, first=1, quiet=False):
     return made
 
 
-def note(pairs):
+def note(pairs: Made) -> None:
     """Remembers which commit came from which .patch; git rebase and amend carry it on."""
     have = {}
     if ref(NOTES):
         for line in git("notes", "--ref", NOTES, "list").split("\n"):
             have[line.split(" ")[1]] = line.split(" ")[0]
     for path, commit in pairs:
-        line = f"{path}\n".encode("utf-8", "surrogateescape")
-        if have.get(commit) != hashlib.sha1(b"blob %d\0" % len(line) + line).hexdigest():
+        text = encode(f"{path}\n")
+        if have.get(commit) != hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest():
             git("notes", "--ref", NOTES, "add", "-f", "-F", "-", commit, data=path + "\n")
 
 
-def noted(commit):
+def noted(commit: str) -> list[str]:
     """The paths that a commit's note names."""
     return git("notes", "--ref", NOTES, "show", commit, check=False).split()

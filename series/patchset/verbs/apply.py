@@ -1,6 +1,5 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""usage: LINUX=DIR apply [--topic TOPIC] [--branch NAME]
+"""usage: LINUX=DIR series apply [--topic TOPIC] [--branch NAME]
 
 Applies the set (or one topic) to your own git tree with git am, on a new branch. First it
 is checked that everything applies to your HEAD, without touching your tree; a tree with
@@ -10,24 +9,27 @@ uncommitted changes is refused. When git am fails all the same, your branch is r
   --branch NAME  the new branch (also: BRANCH=; default: patch-set-$BASE or patch-set-$BASE-TOPIC)
 environment: LINUX=DIR, BASE, TOPIC, BRANCH
 """
+from __future__ import annotations
+
 import argparse
 import os
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
-import chain  # noqa: E402
-import mails  # noqa: E402
-from common import Fail, base_name, environment, git, main, run, say  # noqa: E402
-from setfiles import load, order, topics  # noqa: E402
-from source import base_commit, is_git, linux_dir, user_git  # noqa: E402
-from worktree import busy  # noqa: E402
+from .. import chain, mails
+from ..common import Fail, environment, git, run, say
+from ..repository import base_name, load, order, present, topic_named
+from ..source import base_commit, is_git, linux_dir, user_git
+from ..worktree import busy
 
 
-def guard(folder, branch):
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--topic", default=os.environ.get("TOPIC"), help=argparse.SUPPRESS)
+    parser.add_argument("--branch", default=os.environ.get("BRANCH"), help=argparse.SUPPRESS)
+
+
+def guard(folder: Path, branch: str) -> None:
     given = f"LINUX={os.environ['LINUX']}"
     if not is_git(folder) or user_git(folder, "rev-parse", "--is-inside-work-tree", check=False) != "true":
         raise Fail(given, "is not a git tree with files checked out", "give the top of your git tree of Linux; for an unpacked "
@@ -47,7 +49,7 @@ def guard(folder, branch):
         raise Fail(given, "git does not know who you are", "git config --global user.name and user.email")
 
 
-def am(folder, branch, files, tree):
+def am(folder: Path, branch: str, files: list[str], tree: str) -> None:
     """git am on a new branch; on any failure all is as before."""
     head = user_git(folder, "rev-parse", "HEAD")
     before = user_git(folder, "symbolic-ref", "--quiet", "--short", "HEAD", check=False)
@@ -72,21 +74,19 @@ def am(folder, branch, files, tree):
         raise
 
 
-def work():
+def work(args: argparse.Namespace) -> None:
     folder = linux_dir()
     if not folder:
         raise Fail("LINUX", "is not set", "make apply LINUX=DIR, with your own git tree of Linux")
-    names = [t.name for t in topics()]
-    if ARGS.topic and ARGS.topic not in names:
-        raise Fail(f"TOPIC={ARGS.topic}", "there is no such topic", f"give one of: {', '.join(names)}")
-    branch = ARGS.branch or f"patch-set-{base_name()}" + (f"-{ARGS.topic}" if ARGS.topic else "")
+    names = [topic_named(args.topic).name] if args.topic else [t.name for t in present()]
+    paths = [p for n in names for p in order(n)]
+    if not paths:
+        raise Fail("the set", f"has no patches for base {base_name()}", "nothing to apply; for another base: BASE=")
+    branch = args.branch or f"patch-set-{base_name()}" + (f"-{args.topic}" if args.topic else "")
     guard(folder, branch)
     base, _ = base_commit()
-    paths = [p for n in names if ARGS.topic in (None, "", n) for p in order(n)]
-    if not paths:
-        raise Fail(ARGS.topic or "the set", "has no patches for this base", "nothing to apply")
     for path in paths:
-        for new in load(path)[1].adds:
+        for new in load(path).adds:
             if os.path.lexists(folder / new):
                 raise Fail(f"{os.environ['LINUX']}/{new}", f"is in the way: {path} adds it", "move it away")
     made = chain.build(base, paths)
@@ -95,11 +95,3 @@ def work():
         mine = chain.build(base, paths, who=mails.sender(), quiet=True)
         am(folder, branch, [str(f) for f in mails.write(base, mine[-1][1], Path(temp))], tree)
     say(f"apply: {len(paths)} patches on the new branch {branch} of {os.environ['LINUX']}")
-
-
-parser = argparse.ArgumentParser(usage=__doc__.split("\n", maxsplit=1)[0][7:], description=__doc__.partition("\n")[2],
-                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--topic", default=os.environ.get("TOPIC"), help=argparse.SUPPRESS)
-parser.add_argument("--branch", default=os.environ.get("BRANCH"), help=argparse.SUPPRESS)
-ARGS = parser.parse_args()
-main(work)

@@ -1,28 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0
 """A source tarball into build/git as one commit, streamed: nothing is unpacked to disk."""
+from __future__ import annotations
+
 import subprocess
 import tarfile
+from pathlib import Path
+from typing import IO, Collection, Optional, Sequence, Union
 
-from common import GITDIR, IDENT, Fail, environment, git
+from .common import GITDIR, IDENT, Fail, environment, git
 
 
-def _stop(procs):
+def _stop(procs: Sequence[subprocess.Popen[bytes]]) -> None:
     for p in procs:
         if p.poll() is None:
             p.kill()
         p.wait()
 
 
-def _sweep():
+def _said(procs: Sequence[subprocess.Popen[bytes]]) -> str:
+    return " ".join(p.stderr.read().decode(errors="replace").strip() for p in procs if p.stderr).strip()
+
+
+def _sweep() -> None:
     """What a killed import leaves; only called under the lock."""
     for pattern in ("objects/pack/tmp_*", "fast_import_crash_*"):
         for left in GITDIR.glob(pattern):
             left.unlink()
 
 
-def _entries(tar, send, only):
+def _entries(tar: tarfile.TarFile, send: IO[bytes], only: Optional[Collection[str]]) -> tuple[dict[str, tuple[str, int]], Optional[int]]:
     """Sends each file's content; returns {path: (mode, mark)} and the Makefile's time."""
-    entries, when, mark = {}, None, 0
+    entries: dict[str, tuple[str, int]] = {}
+    when, mark = None, 0
     for m in tar:
         path = m.name.removeprefix("./").partition("/")[2]
         if path == "Makefile":
@@ -35,7 +44,8 @@ def _entries(tar, send, only):
         if m.issym():
             mode, data = "120000", m.linkname.encode("utf-8", "surrogateescape")
         elif m.isreg():
-            mode, data = "100755" if m.mode & 0o100 else "100644", tar.extractfile(m).read()
+            file = tar.extractfile(m)
+            mode, data = "100755" if m.mode & 0o100 else "100644", file.read() if file else b""
         else:
             raise Fail(path, "is neither file, folder nor link", "this is no kernel source tarball")
         mark += 1
@@ -44,12 +54,13 @@ def _entries(tar, send, only):
     return entries, when
 
 
-def import_tar(commands, ref, message, only=None):
+def import_tar(commands: Sequence[Sequence[Union[str, Path]]], ref: str, message: str, only: Optional[Collection[str]] = None) -> str:
     """Runs COMMANDS as a pipeline that ends in a tar stream; makes REF from it, or nothing.
 
     The commit depends on the tar and the message alone. ONLY limits it to some paths."""
     _sweep()
-    procs, previous = [], None
+    procs: list[subprocess.Popen[bytes]] = []
+    previous: Optional[IO[bytes]] = None
     try:
         for argv in commands:
             p = subprocess.Popen([str(a) for a in argv], stdin=previous or subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -63,6 +74,7 @@ def import_tar(commands, ref, message, only=None):
                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment())
         procs.append(into)
         send = into.stdin
+        assert send and previous
         try:
             with tarfile.open(fileobj=previous, mode="r|", bufsize=1 << 20) as tar:
                 entries, when = _entries(tar, send, only)
@@ -70,11 +82,10 @@ def import_tar(commands, ref, message, only=None):
                 pass
         except (tarfile.TarError, EOFError, KeyError) as e:
             _stop(procs[:-1])
-            notes = " ".join(p.stderr.read().decode(errors="replace").strip() for p in procs[:-1]).strip()
-            raise Fail(message.split("\n", maxsplit=1)[0], f"the tarball cannot be read: {notes or e}") from e
+            raise Fail(message.split("\n", maxsplit=1)[0], f"the tarball cannot be read: {_said(procs[:-1]) or e}") from e
         for p, argv in zip(procs[:-1], commands):
             if p.wait():
-                raise Fail(message.split("\n", maxsplit=1)[0], f"{argv[0]}: {p.stderr.read().decode(errors='replace').strip()}")
+                raise Fail(message.split("\n", maxsplit=1)[0], f"{argv[0]}: {_said([p])}")
         if when is None:
             raise Fail(message.split("\n", maxsplit=1)[0], "the tarball holds no Makefile", "this is no kernel source tarball")
         text = message.encode()
@@ -88,9 +99,9 @@ def import_tar(commands, ref, message, only=None):
         send.write(b"\ndone\n")
         send.close()
         if into.wait():
-            raise Fail("git fast-import", into.stderr.read().decode(errors="replace").strip())
+            raise Fail("git fast-import", _said([into]))
     except BrokenPipeError as e:
-        raise Fail("git fast-import", procs[-1].stderr.read().decode(errors="replace").strip() or "stopped") from e
+        raise Fail("git fast-import", _said(procs[-1:]) or "stopped") from e
     finally:
         _stop(procs)
         _sweep()

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """Who sends: a person with an address that answers reach. Anything else is refused."""
+from __future__ import annotations
+
 import getpass
 import re
 import socket
+from typing import Optional
 
-from common import IDENT, Fail
-from mails import configured
+from .common import IDENT, Fail, Who
+from .mails import configured
 
 # What documentation, fresh installations and templates put where a name belongs.
 NAMES = {"", "your name", "your full name", "your name here", "name", "full name", "real name", "first last", "firstname lastname",
@@ -19,7 +22,7 @@ LOCALS = {"you", "your", "your.name", "your.email", "your_email", "youremail", "
 DOMAINS = re.compile(r"(.*\.)?(example|example\.(com|org|net)|invalid|localhost|localdomain|local|internal|lan|users\.noreply\.github\.com)")
 
 
-def _guessed(local, domain):
+def _guessed(local: str, domain: str) -> bool:
     """Whether this is what git makes up of the login and the machine's name."""
     try:
         login = getpass.getuser()
@@ -28,7 +31,7 @@ def _guessed(local, domain):
     return local == login and domain in (socket.gethostname().lower(), socket.getfqdn().lower())
 
 
-def flaw(name, address):
+def flaw(name: str, address: str) -> Optional[str]:
     """What is wrong with an identity; None for a person's."""
     plain = re.sub(r"\s+", " ", name).strip().lower()
     local, at, domain = address.lower().rpartition("@")
@@ -47,12 +50,13 @@ def flaw(name, address):
     return None
 
 
-def person():
+def person() -> Who:
     """(name, address) of the user's git configuration."""
     todo = 'the name and address that you sign with: git config --global user.name "..."; git config --global user.email ...'
     who = configured()
     if not who:
         raise Fail("your git identity", "user.name or user.email is not set; mails are signed off by who sends them", todo)
-    if flaw(*who):
-        raise Fail(f"your git identity {who[0]} <{who[1]}>", flaw(*who), todo)
+    wrong = flaw(*who)
+    if wrong:
+        raise Fail(f"your git identity {who[0]} <{who[1]}>", wrong, todo)
     return who

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """A mail of a series, taken apart by hand where bytes count: the parsers of Python's email
 package turn line ends and broken bytes into something else."""
+from __future__ import annotations
+
 import email
 import mailbox
 import quopri
@@ -9,13 +11,14 @@ from dataclasses import dataclass
 from email.header import decode_header, make_header
 from email.utils import getaddresses, parseaddr
 from pathlib import Path
+from typing import Union
 
-from common import Fail
+from .common import Fail
 
 SUBJECT = re.compile(r"\[(.+) (\d+)/(\d+)\] (.*)")
 
 
-def _decoded(text):
+def _decoded(text: str) -> str:
     try:
         return str(make_header(decode_header(text)))
     except (LookupError, UnicodeError, ValueError):
@@ -27,7 +30,7 @@ class Mail:
     name: str
     raw: bytes
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.head, _, self.wire = self.raw.partition(b"\n\n")
         self.msg = email.message_from_bytes(self.head + b"\n\n")
         how = self.header("Content-Transfer-Encoding").lower()
@@ -39,29 +42,29 @@ class Mail:
         at = rest.find(b"\ndiff --git ")
         self.diff = rest[at + 1:].rstrip(b"\n") + b"\n" if at >= 0 else b""
 
-    def _unfolded(self, name):
+    def _unfolded(self, name: str) -> list[str]:
         return [re.sub(r"\r?\n[ \t]+", " ", str(v)) for v in self.msg.get_all(name, [])]
 
-    def header(self, name):
+    def header(self, name: str) -> str:
         """A header's text, unfolded and decoded; empty when it is not there or twice."""
         found = self._unfolded(name)
         return _decoded(found[0]) if len(found) == 1 else ""
 
-    def sender(self):
+    def sender(self) -> tuple[str, str]:
         """(name, address). Taken apart before it is decoded: a name may hold a comma."""
         found = self._unfolded("From")
         name, address = parseaddr(found[0]) if len(found) == 1 else ("", "")
         return _decoded(name), address
 
-    def people(self, *names):
+    def people(self, *names: str) -> set[str]:
         return {a.lower() for _, a in getaddresses([v for n in names for v in self._unfolded(n)]) if a}
 
 
-def read(where):
+def read(where: Union[str, Path]) -> list[Mail]:
     """The mails of a folder of .patch files, a Maildir or an mbox, by their numbers."""
     path = Path(where)
     if not path.exists():
-        raise Fail(where, "is not there", "give a folder of mails or an mbox")
+        raise Fail(str(where), "is not there", "give a folder of mails or an mbox")
     if path.is_file():
         box = mailbox.mbox(path, create=False)
         found = [Mail(f"{path.name}#{k}", box.get_bytes(k)) for k in box.keys()]

@@ -1,37 +1,43 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What must hold of a topic's mails, prepared or received, as TAP. The commits of build/git,
+"""What must hold of a topic's mails, prepared or received. The commits of build/git,
 made without a sender, are what they are held against; a kind of check that finds nothing
 to look at has failed."""
+from __future__ import annotations
+
 import re
 import tempfile
 from pathlib import Path
+from typing import Iterator, Sequence, Union
 
-import identity
-import recipients
-from common import GITDIR, ROOT, Fail, environment, git, run
-from mails import MOST, prefix_of
-from mailfile import read
-from patchfile import read_text
+from . import identity, recipients
+from .common import GITDIR, ROOT, Fail, encode, environment, git, run
+from .mailfile import Mail, read
+from .mails import MOST
+from .patchfile import read_text
+from .repository import cover_path, prefix_of
 
 DIFF = ("--full-index", "--no-renames", "--no-color", "--no-ext-diff", "--unified=3", "--diff-algorithm=myers", "--indent-heuristic",
         "--src-prefix=a/", "--dst-prefix=b/")
 
 
+Findings = list[tuple[str, list[str]]]     # [(name of a check, what is wrong)]
+
+
 class Checks:
     """Each method that begins with on_ is a check: it yields what is wrong."""
 
-    def __init__(self, topic, base, tip, mails, version=1, received=False):
-        self.topic, self.base, self.tip, self.mails = topic, base, tip, mails
+    def __init__(self, scripts: recipients.Scripts, topic: str, mails: Sequence[Mail], version: int = 1, received: bool = False):
+        self.scripts, self.topic, self.mails = scripts, topic, mails
+        self.base, self.tip = scripts.base, scripts.tip
         self.version, self.received = version, received
         self.prefix = prefix_of(topic) + (f" v{version}" if version > 1 else "")
-        self.cover_text = read_text(ROOT / f"series/{topic}.cover")
-        self.commits = git("rev-list", "--reverse", f"{base}..{tip}").split()
+        self.cover_text = read_text(ROOT / cover_path(topic))
+        self.commits = git("rev-list", "--reverse", f"{self.base}..{self.tip}").split()
         self.patches = [(m, self.commits[m.number - 1]) for m in mails if 1 <= m.number <= len(self.commits)]
-        self.scripts = None
         self.covers = [m for m in mails if m.number == 0]
         self.sender = mails[0].sender() if mails else ("", "")
 
-    def on_numbering_complete(self):
+    def on_numbering_complete(self) -> Iterator[str]:
         want = list(range(len(self.commits) + 1))
         got = [m.number for m in self.mails]
         if got != want:
@@ -40,37 +46,37 @@ class Checks:
         if not 1 <= len(self.commits) <= MOST:
             yield f"{len(self.commits)} patches, between 1 and {MOST} make a series"
 
-    def on_subject_prefix(self):
+    def on_subject_prefix(self) -> Iterator[str]:
         yield from (f"{m.name}: [{m.prefix}], not [{self.prefix}]" for m in self.mails if m.prefix != self.prefix)
 
-    def on_subjects_are_the_commits(self):
+    def on_subjects_are_the_commits(self) -> Iterator[str]:
         want = [(m, git("show", "-s", "--format=%s", c)) for m, c in self.patches]
         want += [(m, self.cover_text.partition("\n")[0].removeprefix("Subject: ")) for m in self.covers]
         yield from (f"{m.name}: {m.subject!r}, not {w!r}" for m, w in want if m.subject != w)
 
-    def on_one_sender(self):
+    def on_one_sender(self) -> Iterator[str]:
         yield from (f"{m.name}: From {m.sender()}, not {self.sender}" for m in self.mails if m.sender() != self.sender)
         if identity.flaw(*self.sender):
             yield f"{self.sender} {identity.flaw(*self.sender)}"
 
-    def on_signed_off(self):
+    def on_signed_off(self) -> Iterator[str]:
         line = f"Signed-off-by: {self.sender[0]} <{self.sender[1]}>".encode()
         for m, _ in self.patches:
             found = re.findall(rb"(?im)^[ \t]*signed-off-by:.*", m.message)
             if found != [line] or m.message.rstrip(b"\n").split(b"\n")[-1] != line:
-                yield f"{m.name}: signed off by {found}, not at its end by {line} alone"
+                yield f"{m.name}: signed off by {found}, not at its end by {line!r} alone"
         yield from (f"{m.name}: a cover letter is not signed off" for m in self.covers if b"signed-off-by:" in m.body.lower())
 
-    def on_messages_are_the_commits(self):
+    def on_messages_are_the_commits(self) -> Iterator[str]:
         for m, commit in self.patches:
-            want = git("show", "-s", "--format=%b", commit).encode("utf-8", "surrogateescape").strip(b"\n")
+            want = encode(git("show", "-s", "--format=%b", commit)).strip(b"\n")
             if re.sub(rb"\nSigned-off-by: .*$", b"", m.message.rstrip(b"\n")).strip(b"\n") != want:
                 yield f"{m.name}: its changelog is not that of {commit[:12]}"
         for m in self.mails:
             yield from (f"{m.name}: {line!r}: where mail is kept as mbox, a line that begins with From comes out as >From; reword it"
                         for line in m.body.decode("utf-8", "replace").split("\n") if line.startswith("From "))
 
-    def on_cover_letter(self):
+    def on_cover_letter(self) -> Iterator[str]:
         for m in self.covers:
             text = m.body.decode("utf-8", "replace")
             wanted = [f"\nbase-commit: {self.base}\nbase: ", self.cover_text.partition("\n")[2].strip("\n"),
@@ -84,7 +90,7 @@ class Checks:
         if len(self.covers) != 1:
             yield f"{len(self.covers)} cover letters"
 
-    def on_encoding(self):
+    def on_encoding(self) -> Iterator[str]:
         for m in self.mails:
             how, kind = m.header("Content-Transfer-Encoding").lower(), m.header("Content-Type").lower()
             if how not in ("", "7bit", "8bit", "quoted-printable") or (not m.wire.isascii() and how != "8bit"):
@@ -103,14 +109,14 @@ class Checks:
             if b"\r" in m.raw or b"\0" in m.raw:
                 yield f"{m.name}: has CR or NUL"
 
-    def on_diffs_are_the_commits(self):
+    def on_diffs_are_the_commits(self) -> Iterator[str]:
         for m, commit in self.patches:
-            want = git("diff", *DIFF, f"{commit}^", commit).encode("utf-8", "surrogateescape") + b"\n"
+            want = encode(git("diff", *DIFF, f"{commit}^", commit)) + b"\n"
             if m.diff != want:
                 line = next((n for n, (a, b) in enumerate(zip(m.diff.split(b"\n"), want.split(b"\n")), 1) if a != b), "behind the end")
                 yield f"{m.name}: its diff is not that of {commit[:12]}, from line {line} of it on"
 
-    def on_recipients(self):
+    def on_recipients(self) -> Iterator[str]:
         want = self.scripts.everybody() - {self.sender[1].lower()}
         for m in self.mails:
             yield from (f"{m.name}: To and Cc lack {a}" for a in sorted(want - m.people("To", "Cc")))
@@ -119,7 +125,7 @@ class Checks:
             if not m.people("To"):
                 yield f"{m.name}: nobody in To"
 
-    def on_apply_without_fuzz(self):
+    def on_apply_without_fuzz(self) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="index-", dir=GITDIR) as folder:
             env = {**environment(), "GIT_DIR": str(GITDIR), "GIT_INDEX_FILE": f"{folder}/index"}
             run(["git", "read-tree", self.base], env=env)
@@ -135,11 +141,11 @@ class Checks:
             if run(["git", "write-tree"], env=env).stdout.strip() != git("rev-parse", f"{self.tip}^{{tree}}"):
                 yield "the tree after the last one is not the topic's"
 
-    def on_checkpatch(self):
+    def on_checkpatch(self) -> Iterator[str]:
         said = self.scripts.style([m.head + b"\n\n" + m.body for m, _ in self.patches])
         yield from (f"{m.name}: {line}" for (m, _), lines in zip(self.patches, said) for line in lines)
 
-    def on_thread(self):
+    def on_thread(self) -> Iterator[str]:
         ids = [m.header("Message-ID") for m in self.mails]
         if len(set(ids)) != len(ids) or not all(re.fullmatch(r"<[^<>\s]+@[^<>\s]+>", i) for i in ids):
             yield f"Message-IDs are missing, or not each its own: {ids}"
@@ -149,38 +155,33 @@ class Checks:
             if got != (("", "") if m.number == 0 else (first, first)):
                 yield f"{m.name}: In-Reply-To and References are {got}, the cover letter is {first}"
 
-    def on_envelope(self):
+    def on_envelope(self) -> Iterator[str]:
         for m in self.mails:
             want, got = m.people("To", "Cc") - {self.sender[1].lower()}, m.people("X-RcptTo")
             if got != want:
                 yield f"{m.name}: sent to {sorted(got)}, its headers name {sorted(want)}"
 
-    def run(self, scripts, label="", first=1):
-        """(lines of TAP, how many of them failed)"""
-        self.scripts, lines, failed = scripts, [], 0
-        for number, name in enumerate(self.names(self.received), first):
+    def run(self) -> Findings:
+        found = []
+        for name in self.names(self.received):
             try:
                 wrong = list(getattr(self, name)()) if self.patches else ["there is no mail of a patch to look at"]
             except Fail as e:
                 wrong = [e.text]
-            lines.append(f"{'not ok' if wrong else 'ok'} {number} - {self.topic}: {label}{name[3:].replace('_', ' ')}")
-            lines += [f"# {line}" for w in wrong for line in w.split("\n")]
-            failed += bool(wrong)
-        return lines, failed
+            found.append((f"{self.topic}: {name[3:].replace('_', ' ')}", wrong))
+        return found
 
     @classmethod
-    def names(cls, received):
+    def names(cls, received: bool) -> list[str]:
         return [n for n in cls.__dict__ if n.startswith("on_") and (received or n not in ("on_thread", "on_envelope"))]
 
 
-def check(topic, base, tip, places, version=1, received=False):
-    """(TAP of all PLACES with mails, whether all is well)"""
-    tap, failed = [], 0
+def check(topic: str, base: str, tip: str, places: Sequence[Union[str, Path]], version: int = 1, received: bool = False) -> Findings:
+    """What all PLACES with mails lack."""
+    found = Findings()
     with recipients.tools(base, tip) as tree:
         scripts = recipients.Scripts(base, tip, tree)
         for place in places:
             label = f"{Path(place).name}: " if len(places) > 1 else ""
-            first = sum(not line.startswith("#") for line in tap) + 1
-            lines, bad = Checks(topic, base, tip, read(place), version, received).run(scripts, label, first)
-            tap, failed = tap + lines, failed + bad
-    return ["TAP version 13", f"1..{len(places) * len(Checks.names(received))}"] + tap, not failed
+            found += [(label + name, wrong) for name, wrong in Checks(scripts, topic, read(place), version, received).run()]
+    return found

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """A .patch file: one commit without its author. Read, checked, written."""
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn, Optional
 
-from common import Fail
+from .common import Fail
 
 HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+Files = list[tuple[str, list[tuple[str, str]]]]     # [(path, [(hunk header, hunk text)])]
 MAIL_BREAK = re.compile(r"(?:---(?:\s|$)|diff -|Index: )")
 
 
@@ -13,34 +18,34 @@ MAIL_BREAK = re.compile(r"(?:---(?:\s|$)|diff -|Index: )")
 class Patch:
     subject: str
     body: str
-    adds: list = field(default_factory=list)
+    adds: list[str] = field(default_factory=list)
     diff: str = ""
-    files: list = field(default_factory=list)   # the existing files that the hunks touch
-    maintains: dict = field(default_factory=dict)   # {entry of MAINTAINERS: the F: lines that it gets}
+    files: Files = field(default_factory=list)      # the existing files that the hunks touch
+    maintains: dict[str, list[str]] = field(default_factory=dict)   # {entry of MAINTAINERS: the F: lines that it gets}
 
     @property
-    def message(self):
+    def message(self) -> str:
         return self.subject + "\n" + (f"\n{self.body}\n" if self.body else "")
 
-    def text(self):
+    def text(self) -> str:
         body = f"{self.body}\n\n" if self.body else ""
         adds = "".join(f"Adds: {a}\n" for a in self.adds)
         maintains = "".join(f"Maintains: {m}\n" for m in sorted(self.maintains))
         return f"Subject: {self.subject}\n\n{body}{adds}{maintains}---\n{self.diff}"
 
 
-def read_text(path):
+def read_text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
-def check_path(name, path):
+def check_path(name: str, path: str) -> None:
     """A path of the kernel tree, plain enough to stand in a diff unquoted."""
     if path.startswith("/") or any(p in ("", ".", "..", ".git") for p in path.split("/")) or \
             re.search(r'[\x00-\x1f"\\\x7f]', path):
         raise Fail(name, f"bad path {path!r}", "use a plain relative path of the kernel tree")
 
 
-def check_message(name, subject, body):
+def check_message(name: str, subject: str, body: str) -> None:
     """What git am would cut or read otherwise cannot stand in a changelog."""
     if not subject.strip() or subject != subject.strip():
         raise Fail(name, "has no subject, or one with spaces at its ends", "reword the commit")
@@ -55,19 +60,21 @@ def check_message(name, subject, body):
             raise Fail(name, f"the changelog has the line {line!r}; its first word is the patch file's own", "reword that line")
 
 
-def parse_diff(name, diff):
-    """The existing files a diff touches: [(path, [(hunk header, hunk text)])]."""
-    def fail(cause, todo="make the change with git in build/tree, then make refresh"):
+def parse_diff(name: str, diff: str) -> Files:
+    """The existing files a diff touches."""
+    def fail(cause: str, todo: str = "make the change with git in build/tree, then make refresh") -> NoReturn:
         raise Fail(name, cause, todo)
     lines = diff.split("\n")
     if lines.pop():
         fail("does not end with a newline")
-    files, at = [], 0
+    files: Files = []
+    at = 0
     while at < len(lines):
         head = re.fullmatch(r"diff --git a/(.+) b/\1", lines[at])
         if not head:
             fail(f"expected 'diff --git a/FILE b/FILE' (no renames), found {lines[at]!r}")
-        path, hunks = head.group(1), []
+        path: str = head.group(1)
+        hunks: list[tuple[str, str]] = []
         check_path(name, path)
         if path in (f[0] for f in files):
             fail(f"{path} occurs twice")
@@ -109,9 +116,9 @@ def parse_diff(name, diff):
     return files
 
 
-def parse(name, text):
+def parse(name: str, text: str) -> Patch:
     """A Patch from a .patch file's text."""
-    def fail(cause):
+    def fail(cause: str) -> NoReturn:
         raise Fail(name, cause, "make the change with git in build/tree, then make refresh")
     head, mark, diff = text.partition("\n---\n")
     if not mark:
@@ -119,7 +126,9 @@ def parse(name, text):
     lines = head.split("\n")
     if not lines[0].startswith("Subject: ") or (len(lines) > 1 and lines[1]):
         fail("does not start with 'Subject: ...' and an empty line")
-    subject, lines, adds, maintains = lines[0][len("Subject: "):], lines[2:], [], {}
+    subject, lines = lines[0][len("Subject: "):], lines[2:]
+    adds: list[str] = []
+    maintains: dict[str, list[str]] = {}
     while lines and lines[-1].startswith(("Adds: ", "Maintains: ")):
         word, _, what = lines.pop().partition(": ")
         if word == "Maintains":
@@ -140,13 +149,14 @@ def parse(name, text):
     return Patch(subject, body, adds, diff, files, maintains)
 
 
-def _numberless(diff):
-    out = [line for line in diff.split("\n") if not re.match(r"index [0-9a-f]+\.\.", line)]
-    return [re.sub(HUNK, lambda m: f"@@ -,{m.group(2) or 1} +,{m.group(4) or 1} @@", line).split(" @@")[0]
-            if HUNK.match(line) else line for line in out]
+def _numberless(diff: str) -> list[str]:
+    def plain(line: str) -> str:
+        found = HUNK.match(line)
+        return f"@@ -,{found.group(2) or 1} +,{found.group(4) or 1}" if found else line
+    return [plain(line) for line in diff.split("\n") if not re.match(r"index [0-9a-f]+\.\.", line)]
 
 
-def renumber(old, made, new):
+def renumber(old: str, made: Optional[str], new: str) -> str:
     """OLD when NEW differs from it in line numbers only, with those numbers that the
     contributor moved (MADE -> NEW) moved alike; NEW when more differs."""
     if _numberless(old) != _numberless(new):
@@ -154,11 +164,11 @@ def renumber(old, made, new):
     if made is None or _numberless(made) != _numberless(new):
         return old
 
-    def starts(text):
+    def starts(text: str) -> list[list[int]]:
         return [[int(m.group(1)), int(m.group(3))] for m in map(HUNK.match, text.split("\n")) if m]
     moved = iter([(n[0] - m[0], n[1] - m[1]) for n, m in zip(starts(new), starts(made))])
 
-    def shift(line):
+    def shift(line: str) -> str:
         found = HUNK.match(line)
         if not found:
             return line

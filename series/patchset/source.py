@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 """The base that a run means: a package, or the user's own tree given as LINUX=DIR."""
+from __future__ import annotations
+
 import hashlib
 import os
 import re
 from pathlib import Path
+from typing import Mapping, Optional
 
-import package
-from common import BUILD, GITDIR, Fail, base_name, environment, free_disk, git, init, ref, run, say
+from .common import BUILD, GITDIR, Fail, environment, free_disk, git, run, say
+from .package import Package
+from .repository import base_name
 
 WANTED = ("Makefile", "Kconfig", "MAINTAINERS")
 BUILT = (".config", "vmlinux", "include/config", "include/generated", "Module.symvers", "scripts/basic/fixdep")
 
 
-def user_git(folder, *args, check=True, env=None):
+def user_git(folder: Path, *args: str, check: bool = True, env: Optional[Mapping[str, str]] = None) -> str:
     """git as the user set it up, in the user's tree; never to change anything there."""
     full = environment(neutral=False)
     full.update(GIT_OPTIONAL_LOCKS="0")
@@ -20,11 +24,11 @@ def user_git(folder, *args, check=True, env=None):
     return run(["git", "-C", folder, *args], env=full, check=check).stdout.removesuffix("\n")
 
 
-def is_git(folder):
+def is_git(folder: Path) -> bool:
     return (folder / ".git").exists() or ((folder / "HEAD").is_file() and (folder / "objects").is_dir())
 
 
-def linux_dir():
+def linux_dir() -> Optional[Path]:
     """LINUX as a folder, or None."""
     given = os.environ.get("LINUX")
     if not given:
@@ -37,7 +41,7 @@ def linux_dir():
     return folder
 
 
-def _check_makefile(given, text):
+def _check_makefile(given: str, text: str) -> str:
     got = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)", text, re.M))
     if not {"VERSION", "PATCHLEVEL"} <= set(got):
         raise Fail(f"LINUX={given}", "is no kernel tree: its Makefile sets no VERSION and PATCHLEVEL", "give the top of a Linux tree")
@@ -47,12 +51,12 @@ def _check_makefile(given, text):
     return f"{number}.{got.get('SUBLEVEL', '0')}"
 
 
-def _lacks(given, missing):
+def _lacks(given: str, missing: list[str]) -> None:
     if missing:
         raise Fail(f"LINUX={given}", f"is no kernel tree: it has no {', '.join(missing)}", "give the top of a Linux tree")
 
 
-def _objects(folder, seen):
+def _objects(folder: Path, seen: list[Path]) -> list[Path]:
     """The object folders of a repository, with those it borrows from itself."""
     folder = folder.resolve()
     if folder in seen or not folder.is_dir():
@@ -65,7 +69,7 @@ def _objects(folder, seen):
     return seen
 
 
-def _borrow(folder):
+def _borrow(folder: Path) -> None:
     """Lets build/git read the objects of the user's repository; writes only in build/git."""
     path = user_git(folder, "rev-parse", "--git-path", "objects")
     want = [str(p) for p in _objects(folder / path, [])]
@@ -80,7 +84,7 @@ def _borrow(folder):
         mine.write_text("".join(f"{i}\n" for i in sorted(ids)))
 
 
-def _from_git(folder, given):
+def _from_git(folder: Path, given: str) -> tuple[str, str]:
     head = user_git(folder, "rev-parse", "--quiet", "--verify", "HEAD^{commit}", check=False)
     if not head:
         raise Fail(f"LINUX={given}", "git finds no commit there: "
@@ -98,7 +102,7 @@ def _from_git(folder, given):
     return head, f"Linux {version}, git tree at commit {head}"
 
 
-def _from_folder(folder, given):
+def _from_folder(folder: Path, given: str) -> tuple[str, str]:
     _lacks(given, [w for w in WANTED if not (folder / w).is_file()])
     built = [b for b in BUILT if (folder / b).exists()]
     if built:
@@ -119,7 +123,7 @@ def _from_folder(folder, given):
     try:
         info.write_text(attributes.read_text())
         git(f"--work-tree={folder}", "-c", "core.bigFileThreshold=1", "-c", "core.bare=false", "-c", "core.fileMode=true",
-            "-c", "core.safecrlf=false", "-C", folder, "add", "--all", "--force", "--", ".", env=env)
+            "-c", "core.safecrlf=false", "-C", str(folder), "add", "--all", "--force", "--", ".", env=env)
     finally:
         info.write_text(keep)
         attributes.unlink()
@@ -131,12 +135,11 @@ def _from_folder(folder, given):
     return commit, f"Linux {version}, an unpacked folder"
 
 
-def base_commit():
+def base_commit() -> tuple[str, str]:
     """(commit in build/git, what it is)."""
-    init()
     folder = linux_dir()
     if folder:
         return (_from_git if is_git(folder) else _from_folder)(folder, os.environ["LINUX"])
-    name, version = package.choose()
-    have = ref(package.ref_of(name, version))
-    return have or package.fetch(name, version), f"Debian's {name} {version}"
+    package = Package()
+    version = package.choose()
+    return package.fetch(version), f"Debian's {package.name} {version}"

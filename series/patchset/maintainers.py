@@ -4,10 +4,16 @@
 MAINTAINERS grows and is edited all the time, so a hunk would not fit the next base: a
 line goes to the place in its entry's F: lines where the kernel's parse-maintainers.pl
 sorts it."""
-from common import ROOT, Fail
-from patchfile import check_path, read_text
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+from .common import ROOT, Fail
+from .patchfile import check_path, read_text
 
 FILE = "MAINTAINERS"
+Entries = dict[str, list[str]]     # {entry: [F: line]}
 HEADER = """SPDX-License-Identifier: GPL-2.0
 
 The lines that the set adds to the kernel's MAINTAINERS, each under an entry that is
@@ -16,7 +22,7 @@ there. A patch takes those of an entry by a line "Maintains: ENTRY".
 """
 
 
-def sections(text):
+def sections(text: str) -> list[tuple[Optional[str], list[str]]]:
     """[(entry or None, [line])]: what stands before the first entry, and the entries, whole."""
     lines = text.split("\n")
     starts = [at - 1 for at in range(1, len(lines)) if _kind(lines[at]) and not _kind(lines[at - 1]) and lines[at - 1].strip()]
@@ -25,21 +31,21 @@ def sections(text):
     return found if found[0][1] else found[1:]
 
 
-def _kind(line):
+def _kind(line: str) -> str:
     return line[0] if line[1:2] == ":" and "A" <= line[:1] <= "Z" else ""
 
 
-def header(root=ROOT):
-    text = read_text(root / FILE) if (root / FILE).is_file() else ""
-    first = sections(text)[0] if text else (None, HEADER[:-1].split("\n"))
+def header(root: Path = ROOT) -> str:
+    have = read_text(root / FILE) if (root / FILE).is_file() else ""
+    first = sections(have)[0] if have else (None, HEADER[:-1].split("\n"))
     return "\n".join(first[1]) + "\n" if first[0] is None else HEADER
 
 
-def ours(root=ROOT):
+def ours(root: Path = ROOT) -> Entries:
     """{entry: [F: line]} of the repository's own file."""
     if not (root / FILE).is_file():
         return {}
-    found = {}
+    found: Entries = {}
     for entry, lines in sections(read_text(root / FILE)):
         if entry is None:
             continue
@@ -54,12 +60,12 @@ def ours(root=ROOT):
     return found
 
 
-def text(entries, root=ROOT):
+def text(entries: Entries, root: Path = ROOT) -> str:
     """The repository's file for {entry: [line]}; the head that people wrote stays."""
     return header(root) + "\n".join(f"{e}\n" + "".join(f"{line}\n" for line in sorted(lines)) for e, lines in sorted(entries.items()))
 
 
-def splice(base, entries):
+def splice(base: str, entries: Entries) -> str:
     """BASE with the lines in: each before the first F: line of its entry that sorts after it, or
     after the last. Raises ValueError with the cause."""
     found = sections(base)
@@ -78,7 +84,7 @@ def splice(base, entries):
     return "\n".join(line for _, lines in found for line in lines)
 
 
-def added(name, before, after):
+def added(name: str, before: str, after: str) -> Entries:
     """{entry: [line]} that makes AFTER of BEFORE; refuses any other change."""
     old = {e: lines for e, lines in sections(before) if e}
     new = {e: lines for e, lines in sections(after) if e}

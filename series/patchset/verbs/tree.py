@@ -1,62 +1,70 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""usage: tree [--reject | --continue | --check]
+"""usage: series tree [--reject | --continue | --check]
 
 Makes build/tree: a git worktree, branch `set`, with the base and one commit per patch.
 Edit there with plain git (commit, commit --amend, rebase -i), then run refresh.
-Nothing in it is ever overwritten before refresh has written it to the repository.
+Nothing in it is ever overwritten before refresh has written it to the repository; so
+another BASE wants the work on the one before refreshed.
 
   --reject    where a patch does not apply: stop there, with the rejects in build/tree
   --continue  after that has been resolved and committed: commit the other patches
   --check     only check: exit 1 when build/tree holds work that refresh has not written
 environment: BASE, LINUX=DIR (see base --help)
 """
+from __future__ import annotations
+
 import argparse
 import sys
-from pathlib import Path
+from typing import Callable
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
-import chain  # noqa: E402
-import state  # noqa: E402
-from common import GITDIR, TREE, Fail, main, make_hint, ref, say  # noqa: E402
-from setfiles import listed, load  # noqa: E402
-from source import base_commit  # noqa: E402
-from worktree import admin, busy, checkout, dirty, heal, in_tree  # noqa: E402
+from .. import chain, state
+from ..common import GITDIR, ROOT, TREE, Fail, encode, make_hint, near, ref, say
+from ..repository import listed, load, own
+from ..source import base_commit
+from ..worktree import admin, busy, checkout, dirty, heal, in_tree
 
 MESSAGE = GITDIR / "patch-set-message"
 
 
-def guard(clean_only=False):
+def arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--reject", action="store_true", help=argparse.SUPPRESS)
+    group.add_argument("--continue", dest="go_on", action="store_true", help=argparse.SUPPRESS)
+    group.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
+
+
+def guard(clean_only: bool = False) -> None:
     """Refuses where build/tree holds work that the repository has not."""
     heal(TREE)
     tip, made = ref("refs/heads/set"), ref("refs/tree/made")
-    if admin(TREE):
-        doing = busy(admin(TREE))
+    name = state.remembered_base()[0] if made else ""
+    gitdir = admin(TREE)
+    if gitdir:
+        doing = busy(gitdir)
         if doing:
             raise Fail("build/tree", f"is in the middle of a {doing}", "finish it, or git -C build/tree "
                        f"{doing.split(' ', maxsplit=1)[0]} --abort")
         if tip and in_tree(TREE, "symbolic-ref", "--quiet", "HEAD", check=False) != "refs/heads/set":
             raise Fail("build/tree", "is not on its branch set", "git -C build/tree switch set")
         if dirty(TREE):
-            raise Fail("build/tree", "has uncommitted changes", "commit them there and run make refresh; to throw them away: "
-                       "git -C build/tree reset --hard")
+            raise Fail("build/tree", f"has uncommitted changes, made for base {name}",
+                       f"commit them there and run make refresh BASE={name}; to throw them away: git -C build/tree reset --hard")
     if not clean_only and tip and tip != made:
-        raise Fail("build/tree", "has commits that refresh has not written to the repository",
-                   f"make refresh; to throw them away: git -C build/tree reset --hard {(made or 'BASE')[:12]}")
+        raise Fail("build/tree", f"has commits for base {name} that refresh has not written to the repository",
+                   f"make refresh BASE={name}; to throw them away: git -C build/tree reset --hard {(made or 'BASE')[:12]}")
 
 
-def stop_at(error, start):
+def stop_at(error: chain.Misfit, tip: str, start: Callable[[str], None]) -> None:
     """Leaves build/tree at the commit before the patch that does not apply, with its rejects."""
     paths = list(listed())
-    _, patch = load(error.path)
+    patch = load(error.path)
     chain.note(error.made)
-    start(error.tip)
-    state.save_rest(error.tip, paths[paths.index(error.path):])
-    chain.rejects(error.tip, patch, TREE)
-    MESSAGE.write_bytes(patch.message.encode("utf-8", "surrogateescape"))
+    start(tip)
+    state.save_rest(tip, paths[paths.index(error.path):])
+    chain.rejects(tip, patch, TREE)
+    MESSAGE.write_bytes(encode(patch.message))
     for path in patch.adds:
-        source = TREE.parents[1] / path
+        source = ROOT / own(path)
         if not (TREE / path).exists() and source.is_file():
             (TREE / path).parent.mkdir(parents=True, exist_ok=True)
             (TREE / path).write_bytes(source.read_bytes())
@@ -71,31 +79,33 @@ def stop_at(error, start):
     sys.exit(1)
 
 
-def go_on():
+def go_on() -> None:
     at, rest = state.rest()
     if not rest:
         raise Fail("--continue", "nothing was stopped", "make tree")
+    state.take_base()
     guard(clean_only=True)
     tip = ref("refs/heads/set")
-    if tip == at:
+    if not tip or tip == at:
         raise Fail(rest[0], "is not committed in build/tree yet", f"git add what belongs to it, then: git commit -F {MESSAGE}")
     if not chain.noted(tip):
         chain.note([(rest[0], tip)])
     try:
         more = chain.build(tip, rest[1:])
     except chain.Misfit as e:
-        stop_at(e, lambda commit: checkout(TREE, commit, "set"))
+        stop_at(e, e.tip or tip, lambda commit: checkout(TREE, commit, "set"))
+        return
     chain.note(more)
     checkout(TREE, more[-1][1] if more else tip, "set")
     state.REST.unlink()
     say("build/tree is complete; look at it, then: make refresh")
 
 
-def work():
-    if ARGS.check:
+def work(args: argparse.Namespace) -> None:
+    if args.check:
         guard()
         return
-    if getattr(ARGS, "continue"):
+    if args.go_on:
         go_on()
         return
     guard()
@@ -103,20 +113,12 @@ def work():
     try:
         _, whole = state.commit_set(base)
     except chain.Misfit as e:
-        if not ARGS.reject or e.tip is None:
+        if not args.reject or e.tip is None:
             raise
-        stop_at(e, lambda commit: state.to_tree(base, commit, what))
+        stop_at(e, e.tip, lambda commit: state.to_tree(base, commit, what))
+        return
     tip = whole[-1][1] if whole else base
     state.to_tree(base, tip, what)
     state.REST.unlink(missing_ok=True)
-    say(f"build/tree: {len(whole)} commits on {what}")
+    say(f"{near(TREE)}: {len(whole)} commits on {what}")
     print(tip)
-
-
-parser = argparse.ArgumentParser(usage=__doc__.split("\n", maxsplit=1)[0][7:], description=__doc__.partition("\n")[2],
-                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-group = parser.add_mutually_exclusive_group()
-for option in ("--reject", "--continue", "--check"):
-    group.add_argument(option, action="store_true", help=argparse.SUPPRESS)
-ARGS = parser.parse_args()
-main(work)

@@ -2,13 +2,17 @@
 """The patched tree's own scripts, asked about mails: who gets them, and what checkpatch says.
 
 They run in a folder with the few files that they read, without git and the user's settings."""
+from __future__ import annotations
+
 import contextlib
 import re
+import subprocess
 import tempfile
 from email.utils import parseaddr
 from pathlib import Path
+from typing import Iterator, Optional, Sequence, Union
 
-from common import BUILD, Fail, environment, git, run
+from .common import BUILD, Fail, Who, environment, git, run
 
 # Files and folders that they read; the empty folders make them believe in a kernel tree.
 READ = ("scripts", "MAINTAINERS", ".get_maintainer.ignore", ".mailmap", "COPYING", "CREDITS", "Kbuild", "Makefile", "README",
@@ -19,7 +23,7 @@ ONLY = {"maintainers": ("--no-r", "--no-l"), "reviewers": ("--no-m", "--no-l"), 
 
 
 @contextlib.contextmanager
-def tools(base, tip):
+def tools(base: str, tip: str) -> Iterator[Path]:
     """A folder with these files of TIP and what base..tip touches; gone afterwards."""
     touched = git("diff", "--name-only", "--no-renames", "--diff-filter=d", base, tip).split("\n")
     with tempfile.TemporaryDirectory(prefix="mail-", dir=BUILD) as folder:
@@ -33,20 +37,20 @@ def tools(base, tip):
         yield tree
 
 
-def _perl(tree, argv, check=True):
+def _perl(tree: Path, argv: Sequence[Union[str, Path]], check: bool = True) -> subprocess.CompletedProcess[str]:
     # no .get_maintainer.conf or .checkpatch.conf of the user's, and not the git that stands around it
     env = {**environment(), "HOME": str(tree), "GIT_DIR": str(tree / "none")}
     return run(["perl", *argv], env=env, cwd=tree, check=check)
 
 
-def ask(tree, files, which="all"):
+def ask(tree: Path, files: Sequence[Path], which: str = "all") -> list[Who]:
     """[(name, address)] of get_maintainer.pl for patches, each address once."""
     if not (tree / GET).is_file():
         raise Fail(GET, "is not in the patched tree", "give a whole kernel tree: LINUX=DIR")
     done = _perl(tree, [GET, "--nogit", "--nogit-fallback", "--norolestats", "--no-fixes", *ONLY[which], *files])
     if done.stderr.strip():
         raise Fail(GET, f"complains: {done.stderr.strip()}", "see what is wrong with the patched MAINTAINERS")
-    found = {}
+    found: dict[str, Who] = {}
     for line in done.stdout.split("\n"):
         name, address = parseaddr(line.strip())
         if line.strip() and not re.fullmatch(r"[^\s@]+@[^\s@]+", address):
@@ -56,9 +60,9 @@ def ask(tree, files, which="all"):
     return list(found.values())
 
 
-def recipients(tree, files, sender):
+def recipients(tree: Path, files: Sequence[Path], sender: Who) -> list[list[Who]]:
     """(maintainers, reviewers, lists), nobody twice, and not who sends."""
-    seen, kinds = {sender[1].lower()}, []
+    seen, kinds = {sender[1].lower()}, list[list[Who]]()
     for which in ("maintainers", "reviewers", "lists"):
         kinds.append([who for who in ask(tree, files, which) if who[1].lower() not in seen])
         seen |= {address.lower() for _, address in kinds[-1]}
@@ -68,13 +72,13 @@ def recipients(tree, files, sender):
     return kinds
 
 
-def checkpatch(tree, mails):
+def checkpatch(tree: Path, mails: Sequence[bytes]) -> list[list[str]]:
     """What checkpatch --strict says of each of MAILS (bytes), sign-offs included.
     FILE_PATH_CHANGES comes with each new file; check-patches asks for its entry instead, and
     looks for typing errors, which takes long."""
     if not (tree / "scripts/checkpatch.pl").is_file():
         raise Fail("scripts/checkpatch.pl", "is not in the patched tree", "give a whole kernel tree: LINUX=DIR")
-    said = [[] for _ in mails]
+    said: list[list[str]] = [[] for _ in mails]
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{n:04}" for n in range(len(mails))]
         for file, mail in zip(files, mails):
@@ -95,11 +99,13 @@ def checkpatch(tree, mails):
 class Scripts:
     """Their answers about one topic, over any number of copies of its mails."""
 
-    def __init__(self, base, tip, tree):
-        self.tree, self.heard, self.wanted = tree, {}, None
+    def __init__(self, base: str, tip: str, tree: Path):
+        self.tree = tree
+        self.heard: dict[bytes, list[str]] = {}
+        self.wanted: Optional[set[str]] = None
         self.base, self.tip = base, tip
 
-    def everybody(self):
+    def everybody(self) -> set[str]:
         """The addresses that get_maintainer.pl gives for the commits themselves: in mails, a
         keyword could match the headers that name other people."""
         if self.wanted is None:
@@ -108,7 +114,7 @@ class Scripts:
                 self.wanted = {a.lower() for _, a in ask(self.tree, sorted(Path(folder).glob("*.patch")))}
         return self.wanted
 
-    def style(self, mails):
+    def style(self, mails: Sequence[bytes]) -> list[list[str]]:
         new = [m for m in dict.fromkeys(mails) if m not in self.heard]
         self.heard.update(zip(new, checkpatch(self.tree, new)))
         return [self.heard[m] for m in mails]

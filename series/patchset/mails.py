@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0
 """A chain of commits as mails that git am and git send-email take."""
+from __future__ import annotations
+
 import re
 import shutil
 from dataclasses import dataclass, field
 from email.header import Header
 from email.utils import formataddr, parseaddr
+from pathlib import Path
+from typing import Optional
 
-from common import IDENT, ROOT, Fail, base_name, environment, git, run, say
-from patchfile import check_message, read_text
+from .common import IDENT, ROOT, Fail, Who, encode, environment, git, run, say
+from .patchfile import check_message, read_text
+from .repository import cover_path
 
 MOST = 15       # patches in a series, as netdev has it
 
 
-def configured():
+def configured() -> Optional[Who]:
     """The user's git identity, or None. What git would guess does not count."""
     done = run(["git", "-C", ROOT, "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"],
                env=environment(neutral=False), check=False)
@@ -20,12 +25,12 @@ def configured():
     return (found.group(1), found.group(2)) if found and not done.returncode else None
 
 
-def sender():
+def sender() -> Who:
     """The user's git identity; a neutral one where none is configured."""
     return configured() or IDENT
 
 
-def replace(new, target):
+def replace(new: Optional[Path], target: Path) -> None:
     """NEW takes the place of TARGET."""
     old = target.with_name(f".{target.name}.old")
     if old.exists() and not target.exists():    # a run before was killed between the two
@@ -38,25 +43,11 @@ def replace(new, target):
     shutil.rmtree(old, ignore_errors=True)
 
 
-def prefix_of(topic):
-    """What series/BASE/prefixes says for the subjects' brackets."""
-    name = f"series/{base_name()}/prefixes"
-    todo = f"add the line: {topic} PATCH [and the tree's tag, as in PATCH net-next]"
-    if not (ROOT / name).is_file():
-        raise Fail(name, "is not there", todo)
-    for line in read_text(ROOT / name).split("\n"):
-        first, _, words = line.partition("#")[0].strip().partition(" ")
-        if first == topic:
-            if not re.fullmatch(r"[!-Z^-~]+( [!-Z^-~]+)*", words := words.strip()):
-                raise Fail(name, f"{words!r} cannot stand in a subject's brackets", todo)
-            return words
-    raise Fail(name, f"has no line for topic {topic}", todo)
-
-
-def changes(file, shown, version):
+def changes(file: Path, shown: str, version: int) -> str:
     """What a cover letter says of the versions up to VERSION: "Changes in v2:" and its lines."""
     todo = f"write into {shown} what differs from v{version - 1}: the line v{version}: and lines '- ...', above the sections of older ones"
-    found, at = {}, None
+    found: dict[int, list[str]] = {}
+    at = 0
     for number, line in enumerate(read_text(file).split("\n") if file.is_file() else [], 1):
         head = re.fullmatch(r"v([1-9]\d*):", line)
         if head:
@@ -82,15 +73,15 @@ class Sending:
     """What mails to be sent have beyond those that git am takes."""
     version: int = 1
     changes: str = ""
-    to: list = field(default_factory=list)      # (name, address)
-    cc: list = field(default_factory=list)
+    to: list[Who] = field(default_factory=list)
+    cc: list[Who] = field(default_factory=list)
 
-    def argv(self):
+    def argv(self) -> list[str]:
         people = [f"--{kind}={formataddr(who)}" for kind in ("to", "cc") for who in getattr(self, kind)]
         return ["--signoff", *([f"--reroll-count={self.version}"] if self.version > 1 else []), *people]
 
 
-def _encode(line):
+def _header(line: bytes) -> bytes:
     """A header of a cover letter, which git 2.39 leaves in UTF-8 where no commit message is."""
     if line.isascii():
         return line
@@ -100,16 +91,17 @@ def _encode(line):
     return f"{name}: {Header(text, 'utf-8', header_name=name).encode()}".encode()
 
 
-def _declare(file):
+def _declare(file: Path) -> None:
     """git declares an encoding for what a message has, not for what a diff or a description has."""
     head, gap, body = file.read_bytes().partition(b"\n\n")
-    head = b"\n".join(map(_encode, head.split(b"\n")))
+    head = b"\n".join(map(_header, head.split(b"\n")))
     if not body.isascii() and b"\nContent-Type:" not in head:
         head += b"\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8bit"
     file.write_bytes(head + gap + body)
 
 
-def write(base, tip, folder, topic=None, what="", prefix="PATCH", who=IDENT, sending=None):
+def write(base: str, tip: str, folder: Path, topic: str = "", what: str = "", prefix: str = "PATCH", who: Who = IDENT,
+          sending: Optional[Sending] = None) -> list[Path]:
     """Writes base..tip into FOLDER; with TOPIC also its cover letter, with SENDING signed off by WHO. Returns the files."""
     argv = ["-c", "format.useAutoBase=false", "format-patch", "--quiet", "-o", str(folder), "--no-signature", "--zero-commit",
             "--full-index", "--no-renames", "--no-color", "--unified=3", "--diff-algorithm=myers", "--indent-heuristic",
@@ -117,7 +109,7 @@ def write(base, tip, folder, topic=None, what="", prefix="PATCH", who=IDENT, sen
     if not topic:
         git(*argv, f"{base}..{tip}")
         return sorted(folder.glob("*.patch"))
-    name = f"series/{topic}.cover"
+    name = cover_path(topic)
     if not (ROOT / name).is_file():
         raise Fail(name, "is not there", "write the cover letter: a subject line, an empty line, the text")
     subject, _, body = read_text(ROOT / name).partition("\n")
@@ -139,7 +131,7 @@ def write(base, tip, folder, topic=None, what="", prefix="PATCH", who=IDENT, sen
     if f"\nbase-commit: {base}\n" not in text:
         raise Fail(name, "git wrote no base-commit line", "this git is too old; 2.39 works")
     text = text.replace(f"\nbase-commit: {base}\n", f"\nbase-commit: {base}\nbase: {what}\n")
-    cover.write_bytes(text.encode("utf-8", "surrogateescape"))
+    cover.write_bytes(encode(text))
     for file in folder.glob("*.patch"):
         _declare(file)
     return sorted(folder.glob("*.patch"))

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 """Commits -> patches: what each changes, its topic, its file's name, the order files."""
+from __future__ import annotations
+
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
+from typing import Callable, Mapping, Optional, Sequence
 
-import chain
-import maintainers
-from common import GITDIR, ROOT, Fail, base_name, environment, git, run, say
-from patchfile import Patch, check_message, check_path, parse_diff, read_text
-from setfiles import order_path, variant
+from . import chain, maintainers
+from .common import ROOT, Fail, blob, git, say
+from .patchfile import Patch, check_message, check_path, parse_diff, read_text
+from .repository import Topic, base_name, order_path, plain, variant
 
 DIFF = ("-c", "diff.suppressBlankEmpty=false", "diff-tree", "-r", "-p", "--no-commit-id", "--no-color", "--no-renames", "--no-ext-diff",
         "--no-textconv", "--unified=3", "--inter-hunk-context=0", "--diff-algorithm=myers", "--indent-heuristic", "--full-index",
         "--src-prefix=a/", "--dst-prefix=b/", "--diff-filter=a")
-OURS = ("series/", "testbed/", "out/", "build/", ".ci/", ".git/")
+OURS = ("series/", "testbed/", "checks/", "out/", "build/", ".ci/", ".git/")
 OUR_FILES = ("README.md", "Makefile", "MAINTAINERS", ".gitignore")
 
 
@@ -21,22 +24,23 @@ OUR_FILES = ("README.md", "Makefile", "MAINTAINERS", ".gitignore")
 class Change:
     commit: str
     patch: Patch
-    new: dict       # {added path: (mode, blob)}
+    new: dict[str, tuple[str, str]]     # {added path: (mode, blob)}
     folder: str     # where its file belongs
     topic: str = ""
-    path: str = ""  # as the order file lists it
+    path: str = ""  # its .patch file
 
 
-def diff_of(commit):
+def diff_of(commit: str) -> str:
     """The canonical diff of a commit, without its new files, MAINTAINERS and index lines."""
     lines = git(*DIFF, commit, "--", ".", f":(exclude,top){maintainers.FILE}").split("\n")
     out = "\n".join(line for line in lines if not re.match(r"index [0-9a-f]{40}\.\.", line))
     return out + "\n" if out else ""
 
 
-def commits(base, tip):
+def commits(base: str, tip: str) -> list[Change]:
     """The Changes from BASE to TIP, checked: what cannot be a patch is refused, with the way out."""
-    found, added = [], {}
+    found: list[Change] = []
+    added: dict[str, str] = {}
     for line in git("rev-list", "--reverse", "--topo-order", "--parents", f"{base}..{tip}").split("\n"):
         if not line:
             continue
@@ -45,20 +49,21 @@ def commits(base, tip):
         name = f"commit {commit[:12]} ({subject})"
         if len(parents) != 1:
             raise Fail(name, "is a merge", "make the history a line: git -C build/tree rebase set/" + f"{base_name()}/base")
-        new, edited = {}, []
+        new: dict[str, tuple[str, str]] = {}
+        edited: list[str] = []
         for row in git("diff-tree", "-r", "--no-commit-id", "--no-renames", "--raw", "-z", commit).split("\0:"):
             meta, _, path = row.lstrip(":").partition("\0")
             path = path.rstrip("\0")
             if not meta:
                 continue
-            _, mode, _, blob, status = meta.split()
+            _, mode, _, sha, status = meta.split()
             check_path(name, path)
             if status == "A":
                 if path.startswith(OURS) or path in OUR_FILES or path.endswith(".patch"):
                     raise Fail(name, f"adds {path}, a name that means something else in this repository", "choose another name")
                 if mode not in ("100644", "100755", "120000"):
                     raise Fail(name, f"adds {path}, which is no file (mode {mode})", "add files only")
-                new[path] = (mode, blob)
+                new[path] = (mode, sha)
                 continue
             if status == "T":
                 raise Fail(name, f"turns {path} from file to link or back", "do it in two commits, or not at all")
@@ -67,15 +72,13 @@ def commits(base, tip):
                            f"squash the change into that commit: git -C build/tree commit --fixup {added[path].split()[1]} "
                            f"and git rebase -i --autosquash, or make it part of {added[path]}")
             edited.append(path)
-        maintains = {}
+        maintains: maintainers.Entries = {}
         if maintainers.FILE in edited:
-            blobs = [run(["git", f"--git-dir={GITDIR}", "cat-file", "blob", f"{c}:{maintainers.FILE}"], env=environment()).stdout
-                     for c in (parents[0], commit)]
-            maintains = maintainers.added(name, *blobs)
+            maintains = maintainers.added(name, *(blob(f"{c}:{maintainers.FILE}") for c in (parents[0], commit)))
         diff = diff_of(commit) if edited else ""
         if not new and not edited:
             raise Fail(name, "changes nothing", "drop it: git -C build/tree rebase -i, and delete its line")
-        counts = Counter()
+        counts: Counter[str] = Counter()
         for row in git("diff-tree", "-r", "--no-commit-id", "--no-renames", "--numstat", "-z", commit).split("\0"):
             if row:
                 more, less, path = row.split("\t", 2)
@@ -90,7 +93,7 @@ def commits(base, tip):
     return found
 
 
-def _message(commit):
+def _message(commit: str) -> tuple[str, str]:
     text = git("show", "-s", "--format=%s%x00%b", commit)
     subject, _, body = text.partition("\0")
     lines = [line.rstrip() for line in body.split("\n")]
@@ -101,11 +104,11 @@ def _message(commit):
     return subject, "\n".join(lines).strip("\n")
 
 
-def match_paths(changes, known):
-    """Gives each Change the .patch it came from; KNOWN is {listed path: old Patch}."""
-    taken = {}
+def match_paths(changes: Sequence[Change], known: Mapping[str, Patch]) -> None:
+    """Gives each Change the .patch it came from; KNOWN is {.patch file: old Patch}."""
+    taken: dict[str, Change] = {}
 
-    def take(wanted):
+    def take(wanted: Callable[[Change], list[str]]) -> None:
         for c in changes:
             if not c.path:
                 free = [p for p in wanted(c) if p in known and p not in taken]
@@ -118,7 +121,7 @@ def match_paths(changes, known):
     take(lambda c: notes[c.commit])
 
 
-def name_new(changes, topics, known_topic):
+def name_new(changes: Sequence[Change], topics: Sequence[Topic], known_topic: Mapping[str, str]) -> None:
     """Topic for each Change; a file name for each that has none."""
     used, before = {c.path for c in changes}, ""
     for c in changes:
@@ -137,33 +140,38 @@ def name_new(changes, topics, known_topic):
                        "reword it to start with one of: " + "; ".join(f"{t.name}: {' '.join(t.prefixes)}" for t in topics)
                        + "  (or add the prefix to series/topics)")
         before = c.topic
+        told = [p for p in chain.noted(c.commit) if p not in used and not c.path]     # a refresh that was cut off named it
+        c.path = c.path or "".join(told[:1])
         if not c.path:
             rest = subject[max(fits)[0]:] if fits else subject.rpartition(": ")[2]
             slug = re.sub(r"[^a-z0-9]+", "-", rest.lower()).strip("-")
             slug = (slug[:50].rpartition("-")[0] if len(slug) > 50 and "-" in slug[:50] else slug[:50]) or "patch"
             stem, n = f"{c.folder}/{slug}".lstrip("/"), 1
             path = f"{stem}.patch"
-            while path in used or (ROOT / path).exists() or (ROOT / variant(path, base_name())).exists():
+            while path in used or os.path.lexists(ROOT / path) or os.path.lexists(ROOT / variant(path, base_name())):
                 n += 1
                 path = f"{stem}-{n}.patch"
             c.path = path
-            used.add(path)
+        used.add(c.path)
 
 
-def order_text(topic, paths):
+def order_text(topic: str, paths: Sequence[str]) -> Optional[str]:
     """An order file for PATHS; what people wrote above or beside a line that stays, stays."""
     file = ROOT / order_path(topic)
     if not file.is_file():
         if not paths:
             return None
         return "# SPDX-License-Identifier: GPL-2.0\n" + f"# The patches of topic {topic}, in their order.\n\n" + "".join(f"{p}\n" for p in paths)
-    head, above, lines, kept = [], [], {}, read_text(file).split("\n")
+    head: list[str] = []
+    above: list[str] = []
+    lines: dict[str, list[str]] = {}
+    kept = read_text(file).split("\n")
     if kept and not kept[-1]:
         kept.pop()
     for line in kept:
         path = line.partition("#")[0].strip()
         if path:
-            lines[path] = above + [line]
+            lines[plain(path)] = above + [line]
             above = []
         else:
             above.append(line)
@@ -174,5 +182,8 @@ def order_text(topic, paths):
     first = next(iter(lines), None)
     while first and lines[first][0].startswith("# SPDX"):
         head.append(lines[first].pop(0))
-    out = head + [line for p in paths for line in lines.get(p, [p])] + above
+    out = head + above
+    for p in reversed(paths):
+        kept = lines.get(plain(p), [p])
+        out[len(head):len(head)] = [*kept[:-1], p + kept[-1].lstrip()[len(kept[-1].partition("#")[0].strip()):]]
     return "".join(f"{line}\n" for line in out)
