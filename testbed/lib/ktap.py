@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A parser of KTAP, the kernel's test output, that fails closed.
+"""Reads and writes KTAP, the kernel's test output; the parser fails closed.
 
-It takes what kselftest.h, kselftest_harness.h and nested KTAP print. Whatever is
+The parser takes what kselftest.h, kselftest_harness.h and nested KTAP print. Whatever is
 not KTAP is a diagnostic, since tests print much; but a missing or wrong plan, a
 number or a name that repeats, a result line without a number, a nested block
 whose parent never came or a "Bail out!" is a problem, and a problem means that
-the output proves nothing.
+the output proves nothing. Writer is what all our own Python programs print KTAP with;
+checks/lib/ktap.sh is the same for bash.
 """
+from __future__ import annotations
+
 import re
-from collections.abc import Iterable
-from typing import TypedDict
+from typing import Any, Iterable, Optional, TextIO, Union
+
+Row = dict[str, Any]
 
 VERSION = re.compile(r'(?:K?TAP) version (\d+)\s*$')
 PLAN = re.compile(r'1\.\.(\d+)\s*(?:#\s*SKIP\b\s*(.*))?$', re.I)
@@ -18,25 +22,18 @@ BAIL = re.compile(r'Bail out!\s*(.*)$')
 DIRECTIVE = re.compile(r'(?:^|\s+)#\s*(?:(SKIP|TODO|XFAIL|XPASS|TIMEOUT|ERROR)\b:?)?\s*(.*)$', re.I)
 
 
-class Result(TypedDict):
-    name: str
-    verdict: str
-    reason: str
-    said: list[str]
-
-
 class Block:
     """The lines of one level: a version, a plan, results."""
 
     def __init__(self, indent: int) -> None:
         self.indent = indent
-        self.version: str | None = None
-        self.plan: int | None = None
-        self.skip: str | None = None
-        self.results: list[list[Result]] = []
+        self.version: Optional[str] = None
+        self.plan: Optional[int] = None
+        self.skip: Optional[str] = None
+        self.results: list[list[Row]] = []
         self.numbers: set[int] = set()
         self.names: set[str] = set()
-        self.children: list[Result] = []    # of a nested block that wait for their parent
+        self.children: list[Row] = []      # rows of a nested block that wait for their parent
 
 
 class Parsed:
@@ -45,13 +42,13 @@ class Parsed:
     said: the diagnostics since the result before, which is where a test says why."""
 
     def __init__(self) -> None:
-        self.rows: list[Result] = []
+        self.rows: list[Row] = []
         self.problems: list[str] = []
-        self.skip: str | None = None
+        self.skip: Optional[str] = None
         self.any = False        # was there any KTAP at all
 
 
-def classify(failed: bool, directive: str | None) -> str:
+def classify(failed: bool, directive: Optional[str]) -> str:
     """A result line's verdict. An expectation that was not met proves nothing."""
     if directive == 'SKIP':
         return 'FAIL' if failed else 'SKIP'
@@ -72,7 +69,7 @@ def parse(lines: Iterable[str]) -> Parsed:
     def where(block: Block) -> str:
         return '' if block.indent == 0 else 'nested: '
 
-    def close(block: Block) -> list[Result]:
+    def close(block: Block) -> list[Row]:
         """Checks a finished block, hands its rows to the level above."""
         done = len(block.results)
         if block.children:
@@ -87,7 +84,7 @@ def parse(lines: Iterable[str]) -> Parsed:
 
     def result(block: Block, match: re.Match[str]) -> None:
         failed, number, text = bool(match[1]), int(match[2]), match[3] or ''
-        directive, comment = '', ''
+        directive, comment = None, ''
         found = DIRECTIVE.search(text)
         if found:
             directive, comment = (found[1] or '').upper(), found[2]
@@ -107,9 +104,8 @@ def parse(lines: Iterable[str]) -> Parsed:
         children, block.children = block.children, []
         if verdict == 'PASS' and any(c['verdict'] == 'FAIL' for c in children):
             verdict, reason = 'FAIL', 'reported ok, but a nested test failed'
-        rows = [Result(name=f"{name}/{c['name']}", verdict=c['verdict'], reason=c['reason'], said=c['said']) for c in children]
-        own: Result = {'name': name, 'verdict': verdict, 'reason': reason, 'said': since[:]}
-        block.results.append([own] + rows)
+        rows = [dict(c, name=f"{name}/{c['name']}") for c in children]
+        block.results.append([{'name': name, 'verdict': verdict, 'reason': reason, 'said': since[:]}] + rows)
         since.clear()
 
     for line in lines:
@@ -157,3 +153,48 @@ def parse(lines: Iterable[str]) -> Parsed:
     if out.any:
         out.rows = close(stack[0])
     return out
+
+
+class Writer:
+    """Prints KTAP. Give the plan first where the number of results is known; end() prints
+    what is missing of it and returns the exit status. Without end() the output has no
+    plan, or fewer results than planned, and the reader calls it an error."""
+    DIAGNOSTIC_LINES = 40
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.planned: Optional[int] = None
+        self.done = self.failures = 0
+        self._say('KTAP version 1')
+
+    def _say(self, line: str) -> None:
+        # A byte that is not UTF-8 in a tool's message must not end the check.
+        encoding = self.stream.encoding or 'utf-8'
+        print(line.encode(encoding, 'replace').decode(encoding), file=self.stream, flush=True)
+
+    def plan(self, number: int) -> None:
+        self.planned = number
+        self._say(f'1..{number}')
+
+    def result(self, ok: bool, name: str, diagnostics: Union[str, Iterable[str]] = '', skip: str = '') -> None:
+        """One result; its diagnostics go before it, as KTAP wants."""
+        lines = diagnostics.splitlines() if isinstance(diagnostics, str) else [
+            line for text in diagnostics for line in text.splitlines()]
+        more = len(lines) - self.DIAGNOSTIC_LINES
+        for line in lines[:self.DIAGNOSTIC_LINES] + ([f'... and {more} more lines'] if more > 0 else []):
+            self._say(f'# {line}')
+        self.done += 1
+        self.failures += not ok
+        # "#" would begin a directive.
+        name = ' '.join(name.split()).replace('#', '\\#')
+        self._say(f"{'ok' if ok else 'not ok'} {self.done} {name}" + (f' # SKIP {skip}' if skip else ''))
+
+    def skip_all(self, reason: str) -> int:
+        """There is nothing to look at."""
+        self._say(f'1..0 # SKIP {reason}')
+        return 0
+
+    def end(self) -> int:
+        if self.planned is None:
+            self.plan(self.done)
+        return 1 if self.failures or self.planned != self.done else 0

@@ -12,9 +12,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import console
 import judge
@@ -29,18 +30,22 @@ STATUS = {'PASS': 0, 'FAIL': 1, 'ERROR': 3, 'SKIP': 4}
 LOGS = ('console.log', 'tests.log', 'qmp.log', 'qemu.err', 'end', 'vm.log', 'verdict.json')
 
 
-def lock() -> IO[str] | None:
-    """One run at a time in build/; our own programs below us share it."""
-    if os.environ.get('TESTBED_LOCKED'):
-        return None
+@contextmanager
+def ready(what: str) -> Iterator[None]:
+    """Installs what is missing, refuses a QEMU or ACCEL that cannot work, and holds build/
+    for one run; our own programs below us share it."""
+    for argv in (['setup', what], ['vm', '--check']):
+        if subprocess.run([str(BIN / argv[0]), *argv[1:]], check=False).returncode:
+            sys.exit(2)
     (ROOT / 'build').mkdir(exist_ok=True)
-    file = open(ROOT / 'build' / '.lock', 'a', encoding='utf-8')
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Fail('build/', 'another run is at work there', 'wait for it to end, or work in a clone of your own') from None
-    os.environ['TESTBED_LOCKED'] = '1'
-    return file
+    with open(ROOT / 'build' / '.lock', 'a', encoding='utf-8') as file:
+        if not os.environ.get('TESTBED_LOCKED'):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Fail('build/', 'another run is at work there', 'wait for it to end, or work in a clone of your own') from None
+            os.environ['TESTBED_LOCKED'] = '1'
+        yield
 
 
 def sh(argv: Sequence[str | Path], log: Path, base: str, progress: Path | None = None, what: str = '') -> None:
@@ -182,7 +187,7 @@ def at_test(out: Path, scenario: Scenario) -> str:
     return f'{begun[-1]} ({len(begun)} of {len(scenario.tests)})'
 
 
-def main(work: Any) -> None:
+def main(work: Callable[[], int]) -> None:
     """Runs a program's work(), which returns its exit status; errors name thing, cause and way out."""
     name = Path(sys.argv[0]).name
     try:

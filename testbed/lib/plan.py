@@ -13,7 +13,8 @@ import scenariofile
 import variants
 from jobs import BUILD, MACHINE, Job
 from judge import row
-from machine import ROOT, Fail, commit_of, series
+from machine import commit_of, series
+from patchset.common import ROOT
 from scenariofile import Scenario
 from variants import Variant
 
@@ -21,8 +22,8 @@ from variants import Variant
 class Base:
     """A base, its topics, and the jobs that all others of it need."""
 
-    def __init__(self, name: str, out: Path) -> None:
-        self.name, self.out = name, out / name
+    def __init__(self, name: str, out: Path, only: str | None = None) -> None:
+        self.name, self.out, self.only = name, out / name, only     # only: a commit instead of the set
         self.show: dict[str, Any] = json.loads(series(name, 'show'))
         self.topics = [str(t['name']) for t in self.show['topics']]
         self.fetch = Job(f'{name}: the base and the set on it', self._fetch)
@@ -44,7 +45,7 @@ class Base:
             more = list(patches or [])
             if on == 'base':
                 return series(self.name, 'commits', '--onto', commit_of(self.ref('base')), *self.selftests(), *more)
-            tip = commit_of(self.ref('all'))
+            tip = commit_of(self.only or self.ref('all'))
             return series(self.name, 'commits', '--onto', tip, *more) if more else tip
         return find
 
