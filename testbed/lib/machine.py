@@ -67,8 +67,10 @@ def output(argv: Sequence[str | Path], base: str) -> str:
     done = subprocess.run([str(a) for a in argv], env=dict(os.environ, BASE=base), cwd=ROOT, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors='replace', check=False)
     if done.returncode:
-        raise Fail(' '.join(Path(argv[0]).name if i == 0 else str(a) for i, a in enumerate(argv))[:100],
-                   done.stderr.strip() or f'exit status {done.returncode}')
+        error = Fail(Path(argv[0]).name, done.stderr.strip() or f'exit status {done.returncode}')
+        # It has said thing, cause and way out already; say that once.
+        error.text = re.sub(r'^.*?error: ', '', error.text, flags=re.S) if 'error: ' in error.text else error.text
+        raise error
     return done.stdout.strip()
 
 

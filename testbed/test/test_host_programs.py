@@ -3,14 +3,16 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 
-from common import BIN, TESTBED, Skip, folder, named_cases, read, run, write
+from common import BIN, TESTBED, Case, Skip, folder, named_cases, read, run, write
 
 PROGRAMS = os.path.join(TESTBED, 'programs')
 
 
-def pack(path, text, name='a', out='i', env=None):
+def pack(path: str, text: str, name: str = 'a', out: str = 'i',
+         env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     if not shutil.which('cpio') or not shutil.which('busybox'):
         raise Skip('no cpio or no busybox')
     os.makedirs(path + '/tests/testbed', exist_ok=True)
@@ -20,8 +22,8 @@ def pack(path, text, name='a', out='i', env=None):
                '--list', path + '/list', env=env)
 
 
-def test_what_a_script_needs_is_packed_and_runs_there():
-    program = shutil.which('tar')
+def test_what_a_script_needs_is_packed_and_runs_there() -> None:
+    program = shutil.which('tar') or ''
     with folder() as path:
         got = pack(path, '#!/bin/sh\n# needs tar: tar\n# needs coreutils: head cat\n')
         assert got.returncode == 0, got.stderr
@@ -39,7 +41,7 @@ def test_what_a_script_needs_is_packed_and_runs_there():
             assert got.returncode == 0 and 'tar' in got.stdout, got
 
 
-def test_packed_programs_do_not_depend_on_time_or_umask():
+def test_packed_programs_do_not_depend_on_time_or_umask() -> None:
     with folder() as path:
         images = []
         for mask in (0o022, 0o077):
@@ -54,7 +56,7 @@ def test_packed_programs_do_not_depend_on_time_or_umask():
         assert images[0] == images[1], 'two runs differ'
 
 
-def test_a_missing_program_is_one_error_that_names_its_package():
+def test_a_missing_program_is_one_error_that_names_its_package() -> None:
     with folder() as path:
         got = pack(path, '#!/bin/sh\n# needs some-package: no-such-program\n')
         assert got.returncode == 2 and not os.path.exists(path + '/i'), got
@@ -62,7 +64,7 @@ def test_a_missing_program_is_one_error_that_names_its_package():
         assert 'no-such-program' in got.stderr and 'the package some-package' in got.stderr, got.stderr
 
 
-def test_a_missing_library_is_one_error():
+def test_a_missing_library_is_one_error() -> None:
     with folder() as path:
         os.makedirs(path + '/bin')
         write(path + '/bin/ldd', '#!/bin/sh\nprintf "\\tlibgone.so.1 => not found\\n"\n', 0o755)
@@ -71,13 +73,13 @@ def test_a_missing_library_is_one_error():
         assert got.stderr.count('error:') == 1 and 'libgone.so.1' in got.stderr and 'package tar' in got.stderr, got.stderr
 
 
-def test_only_a_script_needs_programs():
+def test_only_a_script_needs_programs() -> None:
     with folder() as path:
         got = pack(path, '\x7fELF\n# needs some-package: no-such-program\n')
         assert got.returncode == 0, got.stderr
 
 
-def selftests(path, name):
+def selftests(path: str, name: str) -> subprocess.CompletedProcess[str]:
     os.makedirs(path + '/src/tools/testing/selftests', exist_ok=True)
     os.makedirs(path + '/headers/usr/include/linux', exist_ok=True)
     write(path + '/src/tools/testing/selftests/Makefile', '')
@@ -85,7 +87,7 @@ def selftests(path, name):
                '--out', path + '/out', name)
 
 
-def test_selftests_copies_a_program_of_the_house():
+def test_selftests_copies_a_program_of_the_house() -> None:
     with folder() as path:
         got = selftests(path, 'testbed:smcrouted')
         assert got.returncode == 0, got.stderr
@@ -94,14 +96,14 @@ def test_selftests_copies_a_program_of_the_house():
         assert got.returncode == 2 and 'testbed:gone' in got.stderr and 'smcrouted' in got.stderr, got
 
 
-def test_setup_gets_each_package_that_a_program_needs():
+def test_setup_gets_each_package_that_a_program_needs() -> None:
     setup = read(os.path.join(BIN, 'setup'))
     for name in sorted(os.listdir(PROGRAMS)):
         for package in re.findall(r'^# needs (\S+):', read(os.path.join(PROGRAMS, name)), re.M):
             assert re.search(rf'^\s*(program|need|unpack) {re.escape(package)} ', setup, re.M), f'{name}: {package}'
 
 
-def setup_of_a_machine(path, apt_get, **env):
+def setup_of_a_machine(path: str, apt_get: str, **env: str) -> subprocess.CompletedProcess[str]:
     """testbed/bin/setup in a tree of its own, with an apt-get made of shell."""
     for name in ('bin', 'lib'):
         os.makedirs(f'{path}/tree/testbed/{name}', exist_ok=True)
@@ -116,7 +118,7 @@ def setup_of_a_machine(path, apt_get, **env):
     return run(path + '/tree/testbed/bin/setup', 'run', env=dict(env, PATH=path + '/bin:' + os.environ['PATH']))
 
 
-def test_setup_unpacks_a_daemon_and_installs_nothing():
+def test_setup_unpacks_a_daemon_and_installs_nothing() -> None:
     if not shutil.which('dpkg-deb'):
         raise Skip('no dpkg-deb')
     with folder() as path:
@@ -136,7 +138,7 @@ def test_setup_unpacks_a_daemon_and_installs_nothing():
         assert len(log) == 1 and log[0].startswith('download '), log
 
 
-def test_setup_says_that_a_daemon_cannot_be_downloaded():
+def test_setup_says_that_a_daemon_cannot_be_downloaded() -> None:
     with folder() as path:
         got = setup_of_a_machine(path, 'echo "E: Could not resolve" >&2; exit 100', NO_INSTALL='1')
         assert got.returncode == 2, got
@@ -146,12 +148,5 @@ def test_setup_says_that_a_daemon_cannot_be_downloaded():
         assert not os.path.exists(path + '/tree/build/packages/toy')
 
 
-def test_shellcheck():
-    if not shutil.which('shellcheck'):
-        raise Skip('no shellcheck')
-    got = run('shellcheck', '-x', *(os.path.join(PROGRAMS, name) for name in sorted(os.listdir(PROGRAMS))))
-    assert got.returncode == 0, got.stdout
-
-
-def cases():
+def cases() -> list[Case]:
     return named_cases(sys.modules[__name__], 'house')
