@@ -111,7 +111,7 @@ class Package:
         return time.time() - max(times) if times else 1e9
 
     def _madison(self) -> set[str]:
-        out = run(["apt-cache", "madison", *self.options, self.name], check=False).stdout
+        out = run(["apt-cache", "madison", self.name, *self.options], check=False).stdout
         rows = [[c.strip() for c in line.split("|")] for line in out.split("\n")]
         return {r[1] for r in rows if len(r) == 3 and r[0] == self.name and r[2].endswith("Packages")}
 

@@ -88,7 +88,7 @@ def topic_named(name: str) -> Topic:
             return t
     what = f"has no patches for base {base_name()}" if name in (t.name for t in topics()) else "there is no such topic"
     names = [t.name for t in present() if order(t.name)]
-    raise Fail(f"TOPIC={name}", what, f"give one of: {', '.join(names)}" if names else f"no topic has patches for base {base_name()}")
+    raise Fail(f"TOPIC={name}", what, f"give one of: {', '.join(names)}" if names else f"give another base: {', '.join(others())}")
 
 
 def order_path(topic: str, base: Optional[str] = None) -> str:

@@ -362,20 +362,159 @@ t_refresh_after_a_rebase_onto_another_base() {
 	LINUX=$W/linux-shifted inverse
 }
 
-t_refresh_gives_a_base_its_own_variant_of_a_shared_patch() {
+two_bases() { # two_bases TOPIC...: base 7.3 shares the patches of these topics; build/tree is made for it
+	local topic
 	mkdir series/7.3
-	cp series/6.12/* series/7.3/
+	sed 's/6\.12/7.3/' series/6.12/base > series/7.3/base
+	for topic; do cp "series/6.12/$topic.order" series/7.3/; done
+	git add -A
+	"${G[@]}" commit -q -m "Two bases"
 	BASE=7.3 series/series tree
+}
+
+amend_shared() { # a change of the last patch, which both bases have
 	edit net/ipv6/ip6mr.c 40 amended
 	git -C build/tree commit -q -a --amend --no-edit
-	fails env BASE=6.12 series/series refresh
-	says "$(said)" "BASE=7.3"
-	cp net/ipv6/rcu.patch "$PWD-before"
+}
+
+t_bases_refresh_refuses_to_change_a_shared_patch_unasked() {
+	two_bases kvm-irqfd ipmr-rcu
 	series/series refresh
-	cmp net/ipv6/rcu.patch "$PWD-before"
+	is "$(status)" ""
+	amend_shared
+	fails env BASE=6.12 series/series refresh
+	says "$(said)" "build/tree was made for 7.3" "BASE=7.3"
+	fails series/series refresh
+	says "$(said)" "net/ipv6/rcu.patch: would change for 6.12 too" "nothing was written" "--this-base" "--all-bases"
+	is "$(status)" ""
+	is "$(git --git-dir=build/git rev-parse refs/tree/made)" "$(git --git-dir=build/git rev-parse set/7.3/all)"
+}
+
+t_bases_this_base_alone_gets_its_own_patch() {
+	two_bases kvm-irqfd ipmr-rcu
+	sed -i 's/^net.ipv6.*/# about it\n& # beside/' series/7.3/ipmr-rcu.order
+	"${G[@]}" commit -q -a -m x
+	BASE=7.3 series/series tree
+	amend_shared
+	series/series refresh --this-base
+	is "$(status)" "?? net/ipv6/rcu@7.3.patch; M series/7.3/ipmr-rcu.order;"
+	is "$(tail -n 2 series/7.3/ipmr-rcu.order | tr '\n' ';')" "# about it;net/ipv6/rcu@7.3.patch # beside;"
 	says net/ipv6/rcu@7.3.patch "+amended"
 	is "$(git --git-dir=build/git rev-parse "$(BASE=7.3 series/series commits)^{tree}")" "$(tree_of set)"
 	is "$(git --git-dir=build/git rev-parse "$(series/series commits)^{tree}")" "$full_tree"
+	# from now on it is 7.3's own
+	edit net/ipv6/ip6mr.c 41 again
+	git -C build/tree commit -q -a --amend --no-edit
+	series/series refresh
+	says net/ipv6/rcu@7.3.patch "+again"
+	sed -i 's/rcu.patch$/rcu@7.3.patch/' series/6.12/ipmr-rcu.order
+	BASE=6.12 fails series/series commits
+	says "$(said)" "series/6.12/ipmr-rcu.order" "rcu@7.3.patch, which is another base's"
+}
+
+t_bases_an_added_file_differs_too() {
+	two_bases kvm-irqfd ipmr-rcu
+	rebase '/Add a test/s/^pick/edit/' 7.3
+	echo more >> build/tree/tools/testing/t.c
+	git -C build/tree commit -q -a --amend --no-edit
+	git -C build/tree rebase --continue
+	fails series/series refresh
+	says "$(said)" "tools/testing/t.c: would change for 6.12 too"
+	series/series refresh --this-base
+	is "$(status)" "?? tools/testing/t@7.3.c;"
+	is "$(git --git-dir=build/git rev-parse "$(BASE=7.3 series/series commits)^{tree}")" "$(tree_of set)"
+	is "$(git --git-dir=build/git rev-parse "$(series/series commits)^{tree}")" "$full_tree"
+}
+
+t_bases_a_change_for_all_must_apply_to_all() {
+	two_bases ipmr-rcu
+	amend_shared
+	series/series refresh --all-bases
+	is "$(status)" " M net/ipv6/rcu.patch;"
+	is "$(git --git-dir=build/git show "$(series/series commits):net/ipv6/ip6mr.c" | sed -n 40p)" amended
+	# 6.12 has a patch of its own that this does not fit
+	git commit -q -a -m x
+	series/series tree
+	edit net/ipv6/ip6mr.c 50 "of 6.12"
+	git -C build/tree commit -q -a -m "ip6mr: For 6.12"
+	series/series refresh
+	git add -A
+	git commit -q -m y
+	BASE=7.3 series/series tree
+	edit net/ipv6/ip6mr.c 50 "of both"
+	git -C build/tree commit -q -a --amend --no-edit
+	fails series/series refresh --all-bases
+	says "$(said)" "base 6.12: with this change the set no longer applies" "for-6-12.patch" "hunk 1"
+	is "$(status)" ""
+}
+
+t_bases_a_cherry_pick_is_shared_while_it_is_the_same() {
+	two_bases
+	is "$(BASE=7.3 series/series commits)" "$(git -C "$W/linux" rev-parse HEAD)"
+	git -C build/tree cherry-pick set/6.12/base..set/6.12/ipmr-rcu
+	series/series refresh
+	is "$(status)" "?? series/7.3/ipmr-rcu.order;"
+	git add -A
+	git commit -q -m x
+	git -C build/tree reset -q --hard set/7.3/base
+	git -C build/tree cherry-pick set/6.12/kvm-irqfd~3
+	edit fs/eventfd.c 12 "of 7.3"
+	git -C build/tree commit -q -a --amend --no-edit
+	git -C build/tree cherry-pick set/6.12/base..set/6.12/ipmr-rcu
+	series/series refresh
+	is "$(status)" "?? fs/locked@7.3.patch;?? series/7.3/kvm-irqfd.order;"
+	is "$(tail -n 1 series/7.3/kvm-irqfd.order)" fs/locked@7.3.patch
+	is "$(git --git-dir=build/git rev-parse "$(BASE=7.3 series/series commits)^{tree}")" "$(tree_of set)"
+}
+
+t_bases_without_topics_work_with_every_verb() {
+	two_bases
+	export BASE=7.3
+	series/series show > "$PWD-show"
+	says "$PWD-show" '"base": "7.3"' '"topics": []' '"6.12"'
+	is "$(series/series checkout set/7.3/all)" "$(git -C "$W/linux" rev-parse HEAD)"
+	[[ -e build/7.3/src/Makefile ]]
+	series/series refresh
+	series/series format 2> "$PWD-said"
+	says "$PWD-said" "no patches for base 7.3"
+	fails series/series apply
+	says "$(said)" "no patches for base 7.3"
+	fails series/series mail --topic kvm-irqfd
+	says "$(said)" "TOPIC=kvm-irqfd: has no patches for base 7.3" "6.12"
+	fails series/series commits --topic kvm-irqfd
+	is "$(status)" ""
+}
+
+t_bases_nonsense_is_refused_by_every_verb() {
+	local verb
+	for verb in base show commits "checkout set" tree format apply "mail --topic kvm-irqfd"; do
+		# shellcheck disable=SC2086 # words
+		BASE=nonsense fails series/series $verb
+		is "$(cat "$(said)")" "series ${verb%% *}: error: BASE=nonsense: is no base of this set
+  to do: give one of: 6.12"
+	done
+}
+
+t_bases_switch_wants_the_work_refreshed() {
+	two_bases ipmr-rcu
+	edit net/ipv6/ip6mr.c 40 amended
+	fails env BASE=6.12 series/series tree
+	says "$(said)" "uncommitted changes, made for base 7.3" "make refresh BASE=7.3" "reset --hard"
+	git -C build/tree commit -q -a --amend --no-edit
+	fails env BASE=6.12 series/series tree
+	says "$(said)" "commits for base 7.3" "make refresh BASE=7.3"
+	is "$(sed -n 40p build/tree/net/ipv6/ip6mr.c)" amended
+	series/series refresh --this-base
+	BASE=6.12 series/series tree
+	is "$(tree_of set)" "$full_tree"
+	fails env BASE=7.3 series/series refresh
+	says "$(said)" "made for 6.12"
+}
+
+t_show_is_the_set() {
+	series/series show > "$PWD-show"
+	is "$(python3 -c 'import json, sys; d = json.load(sys.stdin); print(d["base"], d["package"], d["version"], [(t["name"], t["subject_prefix"], t["cover"], len(t["patches"])) for t in d["topics"]], d["topics"][0]["patches"][2])' < "$PWD-show")" \
+		"6.12 linux-source-6.12 6.12.1 [('kvm-irqfd', 'PATCH 6.12', 'series/kvm-irqfd.cover', 4), ('ipmr-rcu', 'PATCH net-next', 'series/ipmr-rcu.cover', 2)] {'path': 'tools/testing/t.patch', 'subject': 'KVM: selftests: Add a test', 'adds': ['tools/testing/t.c'], 'touches': ['tools/testing/Makefile'], 'maintains': [], 'selftest': False}"
 }
 
 t_tree_refuses_to_lose_work() {

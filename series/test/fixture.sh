@@ -139,8 +139,8 @@ edit() { # edit FILE LINE TEXT: in build/tree
 	sed -i "$2s/.*/$3/" "build/tree/$1"
 }
 
-rebase() { # rebase SED: edits the todo list of a rebase -i onto the base
-	GIT_SEQUENCE_EDITOR="sed -i -e '$1'" GIT_EDITOR=true git -C build/tree rebase -q -i set/6.12/base
+rebase() { # rebase SED [BASE]: edits the todo list of a rebase -i onto the base
+	GIT_SEQUENCE_EDITOR="sed -i -e '$1'" GIT_EDITOR=true git -C build/tree rebase -q -i "set/${2:-6.12}/base"
 }
 
 inverse() { # a clone of the repository alone gives the tree of the branch; a second refresh writes nothing

@@ -80,8 +80,8 @@ def prepare(args: argparse.Namespace, who: Who, changes: str, base: str, what: s
 
 
 def work(args: argparse.Namespace) -> None:
-    who = identity.person()
     topic_named(args.topic)
+    who = identity.person()
     if args.version < 1:
         raise Fail(f"--version {args.version}", "is no version", "give 1, 2, 3, ...")
     shown = f"series/{args.topic}.changes"
