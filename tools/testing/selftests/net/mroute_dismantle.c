@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Multicast routing tables that die with their network namespace.
+ * Tests multicast routing tables that die with their network namespace.
  *
- * A device of a dying namespace still receives for a while, and what it receives
- * looks up multicast routing tables. So most of these tests make namespaces with
- * a multicast router, flood them over a veth pair, and drop the last reference.
- * A kernel that gets this wrong is expected to crash or to warn, most surely with
- * KASAN and PROVE_RCU; what the tests assert is that the flood reached the tables
- * before, and that every namespace does go away.
+ * Devices of a dying namespace still receive for a while, and the packets look
+ * up multicast routing tables. So most of these tests create namespaces with a
+ * multicast router, flood them over a veth pair, and drop the last reference.
+ * A broken kernel should crash or warn, most reliably with KASAN and
+ * PROVE_RCU. The tests themselves check that the flood reached the tables
+ * beforehand, and that every namespace goes away.
  *
- * MROUTE_NAMESPACES=N makes every test take N namespaces instead of its default.
+ * MROUTE_NAMESPACES=N makes every test use N namespaces instead of its
+ * default.
  */
 #include "mroute_lib.h"
 
@@ -26,7 +27,7 @@
 
 #include "../kselftest_harness.h"
 
-/* Only the harness's last resort: router_wait_gone() gives up earlier. */
+/* A last resort for the harness: router_wait_gone() gives up earlier. */
 #define TIMEOUT		900
 #define GONE_SECONDS	60
 #define ARRIVE_SECONDS	20
@@ -35,36 +36,36 @@
 #define BURST		8
 #define PAYLOAD		64
 #define SLOTS		3
-/* Tables beside the default one, and rules that each look at all of them. */
+/* Extra tables, and rules whose lookups each walk all of them. */
 #define TABLES		100
 #define RULES		50
 #define FIRST_TABLE	1000
 
-/* What VIF is what, where a test has it. */
+/* VIF numbers. Not every test has all of these VIFs. */
 enum { VIF_VETH, VIF_DUMMY, VIF_REGISTER, VIF_TUNNEL, VIF_TAP };
 
-/* Who is who, by address family. */
+/* The addresses, for each address family. */
 struct plan {
 	const struct mr_family	*f;
 	const char		*router;	/* address of the router */
-	const char		*sender;	/* its neighbour, the flood's source */
+	const char		*sender;	/* source of the flood */
 	int			prefix;		/* of their network */
 	const char		*group;
 	const char		*unknown;	/* group without a route */
-	const char		*inner;		/* source inside of REGISTERs */
+	const char		*inner;		/* source inside REGISTERs */
 	const char		*any;
 };
 
 static const __u8 router_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 2 };
 
-/* A namespace with a multicast router; what is not open is -1. */
+/* A namespace with a multicast router. File descriptors are -1 if not open. */
 struct router {
 	char	port[IFNAMSIZ];		/* the parent's end of its veth pair */
 	int	port_index;
 	int	ns;
 	int	nl;
 	int	sk;			/* did MRT_INIT */
-	int	adder;			/* adds what outlives @sk */
+	int	adder;			/* adds static VIFs and routes */
 	int	taps[TAPS];		/* held in the parent */
 };
 
@@ -90,7 +91,7 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-/* The router's references to its namespace, and nothing else holds one. */
+/* Drops all references to the router's namespace. */
 static void router_close(struct router *r)
 {
 	close_fd(&r->sk);
@@ -101,7 +102,7 @@ static void router_close(struct router *r)
 
 static int router_new(const struct plan *p, int parent_nl, struct router *r)
 {
-	/* The socket is not read, and a full one would not be silent. */
+	/* Nobody reads the socket, and the kernel warns if it is full. */
 	const int rcvbuf = 64 << 20;
 	static int last;
 	int err;
@@ -126,7 +127,7 @@ static int router_new(const struct plan *p, int parent_nl, struct router *r)
 	err = err ?: mr_link_add_veth(parent_nl, r->port, r->ns, "veth",
 				      router_mac);
 	err = err ?: mr_link_up(r->nl, "lo");
-	/* In this order the parent's end can send at once. */
+	/* In this order, the parent's end can send right away. */
 	err = err ?: mr_link_up(r->nl, "veth");
 	err = err ?: mr_link_up(parent_nl, r->port);
 	err = err ?: mr_addr_add(r->nl, p->f, "veth", p->router, p->prefix);
@@ -144,7 +145,9 @@ static int router_add_vif(const struct plan *p, struct router *r, int vifi,
 	return index < 0 ? index : mr_vif_add(r->adder, p->f, vifi, index);
 }
 
-/* Static VIFs of the veth and a dummy, and a static route from one to @oifs. */
+/* Adds static VIFs for the veth and a dummy, and a static route from the veth
+ * to @oifs.
+ */
 static int router_add_static(const struct plan *p, struct router *r, __u32 oifs)
 {
 	int err;
@@ -157,16 +160,16 @@ static int router_add_static(const struct plan *p, struct router *r, __u32 oifs)
 			     VIF_VETH, oifs);
 }
 
-/* Without this, input would not ask for routes any more once the router's socket
- * and its VIFs are gone. The counter of the namespace is a copy of one that
- * FIXTURE_SETUP() holds up.
+/* Keeps input looking up multicast routes after the router's socket and VIFs
+ * are gone. This also takes the namespace's own counter, which is a copy of
+ * the one that FIXTURE_SETUP() holds above zero.
  */
 static int router_keep_forwarding(const struct plan *p, struct router *r)
 {
 	return mr_link_mc_forwarding(r->nl, "veth", 1000);
 }
 
-/* The parent's end vanishes as devices of the namespace do. */
+/* The parent's end of the veth pair goes away with the namespace's devices. */
 static int router_wait_gone(int parent_nl, const struct router *r)
 {
 	time_t end = now() + GONE_SECONDS;
@@ -181,7 +184,7 @@ static int router_wait_gone(int parent_nl, const struct router *r)
 	return index < 0 ? index : -ETIMEDOUT;
 }
 
-/* A thread of the parent that sends frames to a router, in turn. */
+/* A thread in the parent that sends frames to a router, one after the other. */
 struct flood {
 	pthread_t	thread;
 	int		sk;
@@ -197,7 +200,7 @@ static unsigned long flood_sent(struct flood *flood)
 	return __atomic_load_n(&flood->sent, __ATOMIC_RELAXED);
 }
 
-/* It ends by itself when the device has gone down under it. */
+/* Ends by itself when the device goes down. */
 static void *flood_run(void *arg)
 {
 	struct flood *flood = arg;
@@ -250,7 +253,7 @@ static int flood_add_register(struct flood *flood, const struct plan *p,
 FIXTURE(mroute) {
 	int	holder;
 	int	nl;
-	bool	forwarding;	/* a new namespace forwards by itself */
+	bool	forwarding;	/* new namespaces start with mc_forwarding on */
 };
 
 FIXTURE_VARIANT(mroute) {
@@ -280,15 +283,16 @@ FIXTURE_SETUP(mroute)
 	if (geteuid())
 		SKIP(return, "needs root");
 
-	/* New namespaces copy the initial one's "all" configuration, with the
-	 * count of its routers. A daemon that has the place does as well.
+	/* New namespaces copy the initial one's "all" configuration, including
+	 * its mc_forwarding count. If a daemon is already the router there,
+	 * that is just as good.
 	 */
 	self->holder = mr_router(-1, p->f);
 	if (self->holder == -ENOPROTOOPT)
-		SKIP(return, "no CONFIG_IP_MROUTE");
+		SKIP(return, "needs CONFIG_IP_MROUTE");
 	ASSERT_TRUE(self->holder >= 0 || self->holder == -EADDRINUSE);
 
-	/* The parent of the namespaces under test is not the machine's own. */
+	/* The parent of the namespaces under test is not the initial one. */
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
 	self->nl = mr_nl_open(-1);
 	ASSERT_LE(0, self->nl);
@@ -297,8 +301,8 @@ FIXTURE_SETUP(mroute)
 	self->forwarding = atoi(buf) > 0;
 }
 
-/* One more namespace, alone: cleanup_net() takes it up only when it is through
- * with all that died before.
+/* Let one more namespace die: cleanup_net() only gets to it after it has
+ * finished with all that died before.
  */
 FIXTURE_TEARDOWN(mroute)
 {
@@ -322,7 +326,7 @@ static void link_rx_cb(const struct nlmsghdr *nh, void *arg)
 		       sizeof(__u64));
 }
 
-/* What REGISTERs are unpacked comes in on pimreg. */
+/* pimreg receives the packets from inside the REGISTERs. */
 static long arrived_register(const struct plan *p, struct router *r)
 {
 	struct mr_nlreq req;
@@ -356,7 +360,7 @@ static long arrived_both(const struct plan *p, struct router *r)
 	return err ?: (long)count.packets;
 }
 
-/* A packet that waits for its route has a line of its own, without counts. */
+/* /proc shows unresolved routes as well, but without counts. */
 static long arrived_unresolved(const struct plan *p, struct router *r)
 {
 	struct mr_count count;
@@ -366,7 +370,7 @@ static long arrived_unresolved(const struct plan *p, struct router *r)
 	return err == -ENOENT ? 0 : err ?: 2;
 }
 
-/* The register VIF goes with the router's socket, so that the namespace dies
+/* The register VIF goes away with the router's socket, so the namespace dies
  * without one.
  */
 static int prepare_register(const struct plan *p, struct router *r)
@@ -385,7 +389,7 @@ static int prepare_data(const struct plan *p, struct router *r)
 	return err ?: router_keep_forwarding(p, r);
 }
 
-/* The router's devices are all static, and so die with the table. */
+/* All VIFs are static, so their devices die with the table. */
 static int prepare_devices(const struct plan *p, struct router *r)
 {
 	__u32 oifs = 1 << VIF_DUMMY | 1 << VIF_REGISTER | 1 << VIF_TUNNEL;
@@ -402,9 +406,9 @@ static int prepare_devices(const struct plan *p, struct router *r)
 	return err ?: router_keep_forwarding(p, r);
 }
 
-/* Rules that no packet can follow, since there are no such tables, and tables that
- * every packet passes on its way to finding that out: it shall be among these for
- * most of its time.
+/* Adds rules whose tables do not exist, and many tables that every packet
+ * walks to find that out. Packets should spend most of their time in that
+ * walk.
  */
 static int prepare_tables(const struct plan *p, struct router *r)
 {
@@ -432,10 +436,10 @@ static int prepare_tables(const struct plan *p, struct router *r)
 	return err ?: prepare_data(p, r);
 }
 
-/* A TAP for the router whose filter takes as long as one filter can, and drops. It
- * must take longer than the kernel does from clearing the VIFs to freeing the
- * table, so every instruction calls a function. Its file belongs to the caller's
- * namespace and thus does not hold the router's.
+/* Adds a TAP to the router whose filter is as slow as possible, and drops. The
+ * filter must take longer than the kernel takes from clearing the VIFs to
+ * freeing the table, so every instruction calls a function. The TAP's file
+ * belongs to the caller's namespace, so it does not keep the router's alive.
  */
 static int slow_tap(const struct plan *p, struct router *r, int nl, int i)
 {
@@ -492,7 +496,7 @@ static int wait_arrived(const struct plan *p, struct router *r, long least,
 	return n < 0 ? n : -ETIMEDOUT;
 }
 
-/* Lets @count namespaces die under @flood. */
+/* Makes @count namespaces die under @flood. */
 static void dismantle(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(mroute) * self, const struct plan *p,
 		      struct flood *flood, long count,
@@ -509,7 +513,7 @@ static void dismantle(struct __test_metadata *_metadata,
 		ASSERT_EQ(0, prepare(p, &r));
 		ASSERT_EQ(0, flood_start(flood, r.port_index));
 		ASSERT_EQ(0, wait_arrived(p, &r, 2, arrived)) {
-			TH_LOG("%lu packets sent, none arrived",
+			TH_LOG("%lu packets sent, but they did not arrive",
 			       flood_sent(flood));
 		}
 
@@ -517,14 +521,16 @@ static void dismantle(struct __test_metadata *_metadata,
 		router_close(&r);
 		ASSERT_EQ(0, router_wait_gone(self->nl, &r));
 		flood_stop(flood);
-		/* Held until here: had they kept the namespace, it would live. */
+		/* Close these last, to show that they do not hold the
+		 * namespace.
+		 */
 		for (k = 0; k < TAPS; k++)
 			close_fd(&r.taps[k]);
 
 		alive += sent;
 		dying += flood->sent - sent;
 	}
-	TH_LOG("%ld namespaces: %lu packets sent before, %lu while dying",
+	TH_LOG("%ld namespaces: %lu packets sent while alive, %lu while dying",
 	       count, alive, dying);
 	EXPECT_LT(0UL, dying);
 }
@@ -544,7 +550,7 @@ TEST_F_TIMEOUT(mroute, pimv1_register, TIMEOUT)
 	struct flood flood = {};
 
 	if (!has_pim(p))
-		SKIP(return, "no CONFIG_IP_PIMSM_V1");
+		SKIP(return, "needs CONFIG_IP_PIMSM_V1");
 	ASSERT_EQ(0, flood_add_register(&flood, p, 1));
 	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_register,
 		  arrived_register);
@@ -556,7 +562,7 @@ TEST_F_TIMEOUT(mroute, pimv2_register, TIMEOUT)
 	struct flood flood = {};
 
 	if (!has_pim(p))
-		SKIP(return, "no CONFIG_IP_PIMSM_V2");
+		SKIP(return, "needs CONFIG_IP_PIMSM_V2");
 	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
 	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_register,
 		  arrived_register);
@@ -574,7 +580,7 @@ TEST_F_TIMEOUT(mroute, multicast_data, TIMEOUT)
 		  arrived_data);
 }
 
-/* Packets that have no route are queued as long as there is a router. */
+/* Packets without a route are queued as long as there is a router. */
 TEST_F_TIMEOUT(mroute, unresolved, TIMEOUT)
 {
 	const struct plan *p = &variant->plan;
@@ -587,7 +593,7 @@ TEST_F_TIMEOUT(mroute, unresolved, TIMEOUT)
 		  arrived_unresolved);
 }
 
-/* Look-ups that are in the midst of the tables when one of these goes. */
+/* Lookups that are walking the tables when one of them is unlinked. */
 TEST_F_TIMEOUT(mroute, many_tables, TIMEOUT)
 {
 	const struct plan *p = &variant->plan;
@@ -601,14 +607,14 @@ TEST_F_TIMEOUT(mroute, many_tables, TIMEOUT)
 	err = mr_setopt(sk, p->f, MRT_TABLE, RT_TABLE_DEFAULT);
 	close(sk);
 	if (err == -ENOPROTOOPT)
-		SKIP(return, "no CONFIG_IP_MROUTE_MULTIPLE_TABLES");
+		SKIP(return, "needs CONFIG_IP_MROUTE_MULTIPLE_TABLES");
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
 	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_tables,
 		  arrived_data);
 }
 
-/* A reader that is still in the table when it is freed: without slow outputs the
- * time for that is too short to be hit.
+/* A packet that still uses the table when it is freed. Without slow outputs,
+ * the window is too small to hit.
  */
 TEST_F_TIMEOUT(mroute, slow_reader, TIMEOUT)
 {
@@ -618,7 +624,7 @@ TEST_F_TIMEOUT(mroute, slow_reader, TIMEOUT)
 	if (!self->forwarding)
 		SKIP(return, "not started in the initial network namespace");
 	if (access("/dev/net/tun", R_OK | W_OK))
-		SKIP(return, "no /dev/net/tun");
+		SKIP(return, "needs /dev/net/tun");
 	ASSERT_EQ(0, mr_sysctl(-1, "/proc/sys/net/core/optmem_max", "1048576"));
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
 	dismantle(_metadata, self, p, &flood, namespaces(16), prepare_taps,
@@ -633,7 +639,7 @@ TEST_F_TIMEOUT(mroute, register_vif_dies, TIMEOUT)
 	if (!self->forwarding)
 		SKIP(return, "not started in the initial network namespace");
 	if (!has_pim(p))
-		SKIP(return, "no CONFIG_IP_PIMSM_V1 or _V2");
+		SKIP(return, "needs CONFIG_IP_PIMSM_V1 or _V2");
 	ASSERT_EQ(0, flood_add_register(&flood, p, 1));
 	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
@@ -641,8 +647,9 @@ TEST_F_TIMEOUT(mroute, register_vif_dies, TIMEOUT)
 		  arrived_both);
 }
 
-/* The transmit path of pimreg has only rcu_read_lock_bh() around it, and UDP would
- * bring a lock of its own. PROVE_RCU says so if the look-up misses one.
+/* pimreg transmits under rcu_read_lock_bh() only, so PROVE_RCU complains if the
+ * lookup does not take rcu_read_lock(). Sent through a UDP socket, the packet
+ * would bring a lock of its own.
  */
 TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
 {
@@ -657,7 +664,7 @@ TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
 	int sk;
 
 	if (!has_pim(p))
-		SKIP(return, "no CONFIG_IP_PIMSM_V1 or _V2");
+		SKIP(return, "needs CONFIG_IP_PIMSM_V1 or _V2");
 	ASSERT_EQ(0, router_new(p, self->nl, &r));
 	ASSERT_EQ(0, prepare_register(p, &r));
 	ASSERT_EQ(0, setsockopt(r.sk, SOL_SOCKET, SO_RCVTIMEO, &timeout,
@@ -670,7 +677,7 @@ TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
 	ASSERT_LE(0, sk);
 	ASSERT_EQ(0, mr_packet_send(sk, SOCK_DGRAM, index, &frame));
 
-	/* A real packet of IGMP has its protocol where a message has 0. */
+	/* A kernel message has 0 where a real IGMP packet has its protocol. */
 	msg = (void *)buf;
 	do {
 		ASSERT_LT((ssize_t)sizeof(*msg),
@@ -686,7 +693,7 @@ TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
 	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
 }
 
-/* Readers: what they return is what was wrong, or NULL. */
+/* Readers: they return a description of what went wrong, or NULL. */
 
 static bool is_burst(const struct mr_count *count)
 {
@@ -710,17 +717,17 @@ static const char *read_socket(const struct plan *p, int sk)
 	if (mr_vif_count(sk, p->f, VIF_VETH, &count) || !is_burst(&count))
 		return "SIOCGETVIFCNT";
 	if (mr_vif_count(sk, p->f, MAXVIFS - 1, &count) != -EINVAL)
-		return "SIOCGETVIFCNT of a VIF that does not exist";
+		return "SIOCGETVIFCNT for a VIF that does not exist";
 	if (mr_mfc_count(sk, p->f, p->sender, p->group, &count) ||
 	    !is_burst(&count))
 		return "SIOCGETSGCNT";
 	if (mr_mfc_count(sk, p->f, p->inner, p->group, &count) != -EADDRNOTAVAIL)
-		return "SIOCGETSGCNT of a route that does not exist";
+		return "SIOCGETSGCNT for a route that does not exist";
 	return NULL;
 }
 
 #ifdef __x86_64__
-/* The two requests of a 32-bit program; it is one of 64 bits that makes them. */
+/* The two requests as a 32-bit program passes them. This program is 64-bit. */
 struct compat {
 	struct {
 		vifi_t		vifi;
@@ -741,7 +748,7 @@ static int compat_syscall(int nr, int a, unsigned int b, void *c)
 	return ret;
 }
 
-/* Without CONFIG_IA32_EMULATION the instruction is a fault. */
+/* Without CONFIG_IA32_EMULATION, the instruction faults. */
 static bool has_compat(void)
 {
 	pid_t pid = fork();
@@ -857,15 +864,15 @@ static const char *read_netlink(const struct plan *p, int nl)
 	return NULL;
 }
 
-/* What one slot has: namespaces one after the other, with readers in each. */
+/* A slot runs one namespace after the other, each with two readers. */
 struct slot {
 	pthread_t		thread;
 	const struct plan	*p;
-	struct compat		*compat;	/* NULL: cannot */
+	struct compat		*compat;	/* NULL if not supported */
 	long			count;
 	const char		*wrong;
 	unsigned long		loops;
-	/* The namespace of now, for its readers */
+	/* The current namespace, for its readers */
 	int			ns;
 	bool			stop;
 };
@@ -873,7 +880,7 @@ struct slot {
 struct reader {
 	pthread_t		thread;
 	struct slot		*slot;
-	bool			netlink;	/* or sockets and files */
+	bool			netlink;	/* else sockets and files */
 	const char		*wrong;
 	unsigned long		loops;
 };
@@ -901,13 +908,15 @@ static void *reader_run(void *arg)
 		__atomic_add_fetch(&reader->loops, 1, __ATOMIC_RELAXED);
 	}
 	reader->wrong = wrong;
-	/* The last of these, or of the threads, ends the namespace. */
+	/* The last socket or thread to go ends the namespace. */
 	close_fd(&nl);
 	close_fd(&sk);
 	return NULL;
 }
 
-/* One namespace's life; @nl and the threads that come from here are the parent's. */
+/* Runs one namespace from set-up to end. @nl is in the parent, and so are the
+ * new threads, until they enter the namespace.
+ */
 static const char *slot_round(struct slot *slot, int nl)
 {
 	struct reader readers[2] = {};
@@ -918,13 +927,13 @@ static const char *slot_round(struct slot *slot, int nl)
 	int err, i, sk;
 
 	if (router_new(p, nl, &r))
-		return "the namespace's set-up";
+		return "setting up the namespace";
 	err = mr_setopt(r.sk, p->f, MRT_PIM, 1);
 	if (err && err != -ENOPROTOOPT)
 		return "setting MRT_PIM";
 	if (mr_setopt(r.sk, p->f, MRT_ASSERT, 1) ||
 	    router_add_static(p, &r, 1 << VIF_DUMMY))
-		return "the VIFs' set-up";
+		return "setting up the VIFs";
 
 	err = mr_frame_udp(&frame, p->f, p->sender, p->group, 64, 5000, PAYLOAD);
 	sk = mr_packet_socket(-1, SOCK_RAW);
@@ -932,7 +941,7 @@ static const char *slot_round(struct slot *slot, int nl)
 		err = err ?: mr_packet_send(sk, SOCK_RAW, r.port_index, &frame);
 	close(sk);
 	if (err || wait_arrived(p, &r, BURST, arrived_data))
-		return "the forwarding of data";
+		return "forwarding data";
 
 	slot->ns = r.ns;
 	slot->stop = false;
@@ -955,7 +964,7 @@ static const char *slot_round(struct slot *slot, int nl)
 		slot->loops += readers[i].loops;
 	}
 	if (!wrong && router_wait_gone(nl, &r))
-		wrong = "the namespace's end";
+		wrong = "waiting for the namespace to go away";
 	return wrong;
 }
 
@@ -971,7 +980,7 @@ static void *slot_run(void *arg)
 	return NULL;
 }
 
-/* Every other way to a table, in some namespaces while others die. */
+/* Reads tables in every other way, in some namespaces while others die. */
 TEST_F_TIMEOUT(mroute, readers, TIMEOUT)
 {
 	struct slot slots[SLOTS] = {};
@@ -985,7 +994,7 @@ TEST_F_TIMEOUT(mroute, readers, TIMEOUT)
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 		ASSERT_NE(MAP_FAILED, compat);
 	} else {
-		TH_LOG("without compat ioctls: no CONFIG_IA32_EMULATION");
+		TH_LOG("compat ioctls not tested: needs CONFIG_IA32_EMULATION");
 	}
 	for (i = 0; i < SLOTS; i++) {
 		slots[i].p = &variant->plan;
@@ -998,14 +1007,14 @@ TEST_F_TIMEOUT(mroute, readers, TIMEOUT)
 		pthread_join(slots[i].thread, NULL);
 		loops += slots[i].loops;
 		EXPECT_EQ(NULL, slots[i].wrong) {
-			TH_LOG("wrong: %s", slots[i].wrong);
+			TH_LOG("failed: %s", slots[i].wrong);
 		}
 	}
-	TH_LOG("%ld namespaces, each of their two readers %lu times through",
+	TH_LOG("%ld namespaces with two readers, %lu loops per reader",
 	       SLOTS * slots[0].count, loops / (2 * SLOTS * slots[0].count));
 }
 
-/* All that MRT_FLUSH tells apart, and what it leaves. */
+/* Tests what each combination of MRT_FLUSH flags removes and leaves. */
 static void flush_all(struct __test_metadata *_metadata, const struct plan *p,
 		      struct router *r, int veth)
 {
@@ -1034,7 +1043,9 @@ static void flush_all(struct __test_metadata *_metadata, const struct plan *p,
 	}
 }
 
-/* A router in a table of its own, for a moment. False where there is one only. */
+/* Runs a router in a table of its own for a moment. Returns false if the kernel
+ * has a single table only.
+ */
 static bool use_table(struct __test_metadata *_metadata, const struct plan *p,
 		      struct router *r, int id, int veth)
 {
@@ -1062,7 +1073,7 @@ static bool use_table(struct __test_metadata *_metadata, const struct plan *p,
 	return !err;
 }
 
-/* A router comes and goes, with all that it can add, while data flows. */
+/* A router comes and goes while data flows, with everything that it can add. */
 TEST_F_TIMEOUT(mroute, cycles, TIMEOUT)
 {
 	const struct plan *p = &variant->plan;
@@ -1104,7 +1115,7 @@ TEST_F_TIMEOUT(mroute, cycles, TIMEOUT)
 		EXPECT_EQ(0, mr_vif_del(r.sk, p->f, VIF_DUMMY));
 	}
 	if (!tables)
-		TH_LOG("MRT_TABLE: no CONFIG_IP_MROUTE_MULTIPLE_TABLES");
+		TH_LOG("MRT_TABLE not tested: needs CONFIG_IP_MROUTE_MULTIPLE_TABLES");
 
 	router_close(&r);
 	EXPECT_EQ(0, router_wait_gone(self->nl, &r));

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Multicast routing while memory allocations fail, one at a time: those of its
- * part of a namespace's set-up, and those of its socket options. What fails
- * must be undone whole, which kmemleak decides at the end, and what goes
- * on regardless must work.
+ * Makes memory allocations of multicast routing fail, one at a time: in the
+ * set-up of a namespace, and in socket options. An operation that fails must
+ * undo all it did, which kmemleak checks at the end. An operation that
+ * succeeds in spite of the failure must work.
  *
- * /proc/thread-self/fail-nth picks the allocation. Which functions it belongs
- * to is read from the trace that fault injection leaves in the kernel log, so
- * that the test knows, rather than hopes, that it has reached multicast
- * routing's own code. A namespace's set-up allocates hundreds of times outside
- * of it; of those only a sample fails, unless MROUTE_FAILNTH_ALL=1.
+ * /proc/thread-self/fail-nth selects the allocation. Fault injection logs a
+ * stack trace, which tells the test whether the failure hit multicast
+ * routing's own code. Most allocations in the set-up of a namespace, hundreds
+ * of them, are made elsewhere. Only a sample of those fails, unless
+ * MROUTE_FAILNTH_ALL=1.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,38 +30,39 @@
 #define KMEMLEAK	"/sys/kernel/debug/kmemleak"
 #define PRINTK		"/proc/sys/kernel/printk"
 
-/* Every other allocation is that of kmemleak's for the one before it, and leaves
- * no trace. An even stride keeps to those that do, once at one of them; an odd
- * one takes both in turn. Multicast routing's own set-up allocates more often
- * than STRIDE.
+/* After every allocation, kmemleak makes one of its own, which leaves no
+ * trace. An even stride that starts at an allocation with a trace only hits
+ * those. An odd one hits both kinds in turn. Multicast routing's set-up makes
+ * more than STRIDE allocations.
  */
 #define STRIDE		4
 #define STRIDE_BEHIND	24
 #define STRIDE_OPTION	5
 
-/* How many allocations come before it is not the same in each namespace. So
- * MARGIN more are tried before and behind where it was seen. While one that must
- * fail has not, or not to be seen, all of them are tried again.
+/* The number of allocations before it varies between namespaces. So try MARGIN
+ * more before and after the range where it was seen. Try the whole range
+ * again, up to WALKS times, until every allocation that has to fail was seen
+ * to fail.
  */
 #define MARGIN		12
 #define WALKS		8
 
-/* kmemleak leaves objects alone that are younger than five seconds. */
+/* kmemleak does not report objects that are younger than five seconds. */
 #define LEAK_AGE	6
 #define LEAK_SCANS	5
 
 enum where { BEYOND, OUTSIDE, INSIDE, UNKNOWN };
 
-/* A socket option under test, and what takes its effect away again. */
+/* A socket option under test, and how to undo it. */
 struct op {
 	const char *name;
 	int (*run)(int sk, int id);
 	int (*undo)(int sk);
 	int stride;		/* of the allocations that fail */
-	bool tolerant;		/* of all that fail */
+	bool tolerant;		/* succeeds whatever allocation fails */
 };
 
-/* A kind of multicast routing. */
+/* Multicast routing of one address family. */
 struct family {
 	int family;
 	int protocol;
@@ -69,7 +70,7 @@ struct family {
 	int init;
 	int version;
 	const char *net_init;	/* sets it up in a namespace */
-	const char *proc[2];	/* and creates these last */
+	const char *proc[2];	/* which it creates last */
 	const char *setsockopt;
 	struct op ops[3];
 	struct op table;
@@ -126,7 +127,7 @@ static int ipv4_table(int sk, int id)
 	return setsockopt(sk, IPPROTO_IP, MRT_TABLE, &id, sizeof(id));
 }
 
-/* Tables stay until the namespace goes. */
+/* Tables stay until the namespace goes away. */
 static int ipv4_keep_table(int sk)
 {
 	return 0;
@@ -154,16 +155,16 @@ static const struct family ipv4 = {
 struct faults {
 	int ctl;		/* fail-nth */
 	int log;
-	int home;		/* the namespace of the test itself */
+	int home;		/* the test's own namespace */
 	int hits;		/* allocations that failed */
-	int refused;		/* operations that failed with them */
-	int inside;		/* hits in multicast routing's set-up */
-	int table;		/* of these in mr_table_alloc() */
-	int hash;		/* of these in rhltable_init() */
+	int refused;		/* operations that failed as a result */
+	int inside;		/* hits in multicast routing's own code */
+	int table;		/* of these, in mr_table_alloc() */
+	int hash;		/* of these, in rhltable_init() */
 };
 
-/* In which functions the last failed allocation was. One that is not to warn of
- * its failure leaves no trace.
+/* The functions that the last failed allocation was in. An allocation with
+ * __GFP_NOWARN leaves no trace.
  */
 struct trace {
 	bool any;
@@ -234,16 +235,16 @@ FIXTURE_SETUP(mroute_failnth)
 	ASSERT_GE(self->faults.home, 0);
 	ASSERT_TRUE(get(PRINTK, self->printk, sizeof(self->printk)));
 
-	/* The traces go to the log only: a serial console takes longer over
-	 * one of them than the kernel over a namespace. Warnings have a level
-	 * of their own and still go to the console.
+	/* Keep the traces off the console: a serial console takes longer to
+	 * print one than the kernel takes to set up a namespace. Warnings have
+	 * another level and still go to the console.
 	 */
 	ASSERT_TRUE(put(PRINTK, "5 7 1 7"));
 	ASSERT_TRUE(put(FAILSLAB "ignore-gfp-wait", "N"));
 	ASSERT_TRUE(put(FAILSLAB "verbose", "2"));
 }
 
-/* In the parent, since a child that crashes the kernel is killed. */
+/* In the parent, since the kernel kills a child that makes it oops. */
 FIXTURE_TEARDOWN_PARENT(mroute_failnth)
 {
 	put(FAILSLAB "verbose", self->verbose);
@@ -251,7 +252,7 @@ FIXTURE_TEARDOWN_PARENT(mroute_failnth)
 	put(PRINTK, self->printk);
 }
 
-/* Let this thread's nth allocation from now on fail; none if 0. */
+/* Makes this thread's nth allocation from now on fail, or none if n is 0. */
 static void arm(struct faults *faults, unsigned int n)
 {
 	char buf[16];
@@ -261,7 +262,7 @@ static void arm(struct faults *faults, unsigned int n)
 		abort();
 }
 
-/* Whether the allocation has failed. */
+/* Returns whether the allocation failed. */
 static bool disarm(struct faults *faults)
 {
 	char buf[16] = "";
@@ -272,7 +273,7 @@ static bool disarm(struct faults *faults)
 	return !atoi(buf);
 }
 
-/* Whether a line of a trace names the function, not as a mere guess ("?"). */
+/* Whether a line of the trace names the function, not just as a guess ("?"). */
 static bool names(const char *line, const char *func)
 {
 	size_t len = strlen(func);
@@ -282,7 +283,7 @@ static bool names(const char *line, const char *func)
 	return !strncmp(line, func, len) && line[len] == '+';
 }
 
-/* It does not wait: there may be no trace to come. */
+/* Does not wait, because there may be no trace. */
 static struct trace read_trace(struct faults *faults, const char *net_init)
 {
 	struct trace trace = { false };
@@ -292,7 +293,7 @@ static struct trace read_trace(struct faults *faults, const char *net_init)
 	for (;;) {
 		len = read(faults->log, record, sizeof(record) - 1);
 		if (len < 0 && errno == EPIPE)
-			continue;	/* it has been overtaken, and is not now */
+			continue;	/* records were overwritten, read on */
 		if (len <= 0)
 			break;
 		record[len] = '\0';
@@ -307,7 +308,7 @@ static struct trace read_trace(struct faults *faults, const char *net_init)
 	return trace;
 }
 
-/* How many objects kmemleak believes to have leaked; it names them if asked to. */
+/* Returns the number of objects that kmemleak reports. Prints them if @name. */
 static int leaks(struct __test_metadata *_metadata, bool name)
 {
 	char line[256];
@@ -326,11 +327,11 @@ static int leaks(struct __test_metadata *_metadata, bool name)
 	return n;
 }
 
-/* Wait until what was undone is also freed, then have kmemleak look for what
- * was not. A namespace is freed from work items, after grace periods. The first
- * scan finds nothing, as it only takes the checksums by which the second knows
- * what has not changed since. What is on its way from one list to another may
- * seem to have leaked, once; what has leaked is still there the next time.
+/* Waits until everything that was undone is also freed, then lets kmemleak
+ * scan for leaks. Namespaces are freed from work items, after grace periods.
+ * The first scan finds nothing: it only records the checksums that tell the
+ * second which objects did not change. An object that is moving between lists
+ * can look like a leak once. A real leak is still there in the next scan.
  */
 static void expect_no_leak(struct __test_metadata *_metadata)
 {
@@ -345,7 +346,7 @@ static void expect_no_leak(struct __test_metadata *_metadata)
 	EXPECT_EQ(0, leaks(_metadata, true));
 }
 
-/* A socket that runs multicast routing in the present namespace. */
+/* Opens a socket and makes it the current namespace's multicast router. */
 static int router(struct __test_metadata *_metadata,
 		  const struct family *family)
 {
@@ -362,7 +363,7 @@ static int router(struct __test_metadata *_metadata,
 	return fd;
 }
 
-/* Set a namespace up while its nth allocation fails. */
+/* Sets up a namespace while its nth allocation fails. */
 static enum where try_netns(struct __test_metadata *_metadata,
 			    struct faults *faults, const struct family *family,
 			    unsigned int n)
@@ -392,7 +393,7 @@ static enum where try_netns(struct __test_metadata *_metadata,
 	faults->table += trace.init && trace.table;
 	faults->hash += trace.init && trace.table && trace.hash;
 	faults->refused += !!err;
-	/* Others turn lack of memory into whatever they like. */
+	/* Other subsystems may return any error for lack of memory. */
 	EXPECT_TRUE(!err || err == ENOMEM || err == ENOBUFS || !trace.init)
 		TH_LOG("allocation %u: %s", n, strerror(err));
 	if (!trace.any)
@@ -400,7 +401,9 @@ static enum where try_netns(struct __test_metadata *_metadata,
 	return trace.init ? INSIDE : OUTSIDE;
 }
 
-/* Of a table's hash table, of a table itself, and of none. */
+/* At least one allocation has failed in the hash table's set-up, one elsewhere
+ * in mr_table_alloc(), and one elsewhere in multicast routing's set-up.
+ */
 static bool each_has_failed(const struct faults *faults)
 {
 	return faults->hash && faults->table > faults->hash &&
@@ -415,8 +418,8 @@ TEST_F_TIMEOUT(mroute_failnth, netns, 600)
 	int n, end, step, offset, walks, first = 0, last = 0;
 	enum where where;
 
-	/* Once without a fault, so that the test itself touches none of its
-	 * pages for the first time, which allocates too, while one is armed.
+	/* Run once without a fault. The first access to each of the test's own
+	 * pages allocates as well, and must not happen while a fault is armed.
 	 */
 	where = try_netns(_metadata, faults, family, INT_MAX);
 	ASSERT_TRUE(where == BEYOND);
@@ -452,7 +455,7 @@ TEST_F_TIMEOUT(mroute_failnth, netns, 600)
 		}
 	}
 
-	ksft_print_msg("%d of %d allocations failed, %d namespaces with them\n",
+	ksft_print_msg("%d of %d allocations failed, and %d namespaces with them\n",
 		       faults->hits, end - 1, faults->refused);
 	ksft_print_msg("%d in %s (%d to %d): %d in mr_table_alloc, %d in its rhltable_init\n",
 		       faults->inside, family->net_init, first, last,
@@ -463,8 +466,8 @@ TEST_F_TIMEOUT(mroute_failnth, netns, 600)
 	expect_no_leak(_metadata);
 }
 
-/* The option while its nth allocation fails, for n after n. What it left behind
- * when it failed would make it fail again.
+/* Sets the option while its nth allocation fails, for each n. After a failure,
+ * it must work again, which it would not if anything had been left behind.
  */
 static void try_op(struct __test_metadata *_metadata, struct faults *faults,
 		   const struct family *family, const struct op *op, int sk)
@@ -502,7 +505,7 @@ static void try_op(struct __test_metadata *_metadata, struct faults *faults,
 	} while (++walks < WALKS &&
 		 !(faults->inside && (op->tolerant || faults->refused)));
 
-	ksft_print_msg("%s: %d allocations failed (%d with a trace), %d times with it\n",
+	ksft_print_msg("%s: %d allocations failed (%d with a trace), %d calls failed\n",
 		       op->name, faults->hits, faults->inside,
 		       faults->refused);
 	EXPECT_GE(faults->inside, 1);
@@ -532,9 +535,9 @@ TEST_F_TIMEOUT(mroute_failnth, table, 300)
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
 	sk = socket(family->family, SOCK_RAW, family->protocol);
 	ASSERT_GE(sk, 0);
-	/* There already, so that none of those to come is. */
+	/* The default table exists, so this only tests for MRT_TABLE. */
 	if (family->table.run(sk, RT_TABLE_DEFAULT) && errno == ENOPROTOOPT)
-		SKIP(return, "one table only in this kernel");
+		SKIP(return, "needs CONFIG_IP_MROUTE_MULTIPLE_TABLES");
 	try_op(_metadata, &self->faults, family, &family->table, sk);
 	close(sk);
 	ASSERT_EQ(0, setns(self->faults.home, CLONE_NEWNET));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Multicast forwarding: what comes out of the router, what it tells its daemon,
- * and what it counts. Every packet has a number in it.
+ * Tests multicast forwarding: which packets the router sends, what it reports
+ * to its daemon, and what it counts. Every packet carries a number.
  *
- * That something does not come out is shown without waiting for it: a packet
- * that does come out is sent behind it. The router takes packets in the order in
- * which they were sent, since all are sent from one CPU.
+ * To see that a packet is not forwarded, the tests do not wait for it. They
+ * send a marker behind it that is forwarded, and expect the marker next. All
+ * packets are sent from one CPU, so the router handles them in order.
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -26,16 +26,16 @@
 #define OTHER_TABLE	100
 #define NOTHING		(-1)
 
-/* The number of a packet that is sent behind others. */
+/* The number of a marker. */
 #define MARK		0xffff
 
-/* For what is going to come, on a slow machine that is busy with other things:
- * one packet, and a whole test.
+/* How long to wait for one packet, and for a whole test, on a slow and busy
+ * machine.
  */
 #define PATIENCE_MS	20000
 #define TIMEOUT_S	240
 
-/* Link i of the router has the address router[i]; source is behind link 0. */
+/* The router has router[i] on link i. The source is behind link 0. */
 struct plan {
 	const struct mr_family *f;
 	const char *router[LINKS];
@@ -44,7 +44,7 @@ struct plan {
 	const char *source;
 	const char *other;	/* a source behind the register VIF */
 	const char *group;
-	const char *mark;	/* the group of the packets behind others */
+	const char *mark;	/* group of the markers */
 	const char *any;
 };
 
@@ -63,12 +63,12 @@ static const struct plan ipv4 = {
 struct router {
 	const struct plan *plan;
 	int ns;
-	int host;		/* the namespace at the other end of its links */
+	int host;		/* namespace at the other end of the links */
 	int nl;
 	int sk;			/* the daemon's socket */
 	int raw;		/* a second one: its VIFs and MFCs are static */
 	int tx;
-	int rx[LINKS];		/* what the host gets from each link */
+	int rx[LINKS];		/* packet sockets on the host's ends */
 	int link[LINKS];
 	int host_link[LINKS];
 	bool tables;		/* CONFIG_IP_MROUTE_MULTIPLE_TABLES */
@@ -88,7 +88,7 @@ static bool wait_input(int fd)
 	return poll(&pfd, 1, PATIENCE_MS) == 1;
 }
 
-/* The number of the next packet of a packet socket, or NOTHING. */
+/* Returns the number of the next packet from a packet socket, or NOTHING. */
 static int receive(int fd, struct packet *packet)
 {
 	__u8 buf[512];
@@ -128,7 +128,7 @@ static int listen_on(int ns, int ifindex)
 	return fd;
 }
 
-/* Sends count frames into link i of the router, numbered from first on. */
+/* Sends count frames to the router through link i, numbered from first. */
 static int send_frames(const struct router *r, int i, struct mr_frame *frame,
 		       __u32 first, int count)
 {
@@ -153,7 +153,7 @@ static int send_in(const struct router *r, int i, const char *group, int ttl,
 	return err ?: send_frames(r, i, &frame, first, count);
 }
 
-/* After it, the router is done with all that was sent before. */
+/* Once the marker arrives, the router has handled everything sent before it. */
 static bool mark_is_next(const struct router *r, int i)
 {
 	struct packet packet;
@@ -181,7 +181,7 @@ static void expect_packets(struct __test_metadata *_metadata,
 	}
 }
 
-/* The next message to the daemon: its type or NOTHING. */
+/* Returns the type of the next message to the daemon, or NOTHING. */
 static int upcall(const struct router *r, int sk, struct igmpmsg *msg)
 {
 	__u8 buf[512];
@@ -192,7 +192,7 @@ static int upcall(const struct router *r, int sk, struct igmpmsg *msg)
 		if (len < (int)sizeof(*msg))
 			return NOTHING;
 		memcpy(msg, buf, sizeof(*msg));
-	} while (msg->im_mbz);	/* IGMP, not a message of the kernel */
+	} while (msg->im_mbz);	/* an IGMP packet, not a kernel message */
 	return msg->im_msgtype;
 }
 
@@ -208,7 +208,7 @@ static int add_mfc(const struct router *r, const char *group, int parent,
 				 sizeof(mfc)));
 }
 
-/* The route to the group in the default table. */
+/* Gets the route to the group from the default table. */
 static int get_route(const struct router *r, int flags, struct mr_route *route)
 {
 	return mr_route_get(r->nl, r->plan->f, flags, r->plan->source,
@@ -292,12 +292,12 @@ FIXTURE_SETUP(mroute_forward)
 	close(hnl);
 }
 
-/* All goes with the process, whose sockets hold the namespaces. */
+/* The namespaces go away with the sockets of this process. */
 FIXTURE_TEARDOWN(mroute_forward)
 {
 }
 
-/* What came out is what everything that counts has counted. */
+/* All counters agree with the packets that were received. */
 TEST_F_TIMEOUT(mroute_forward, counted, TIMEOUT_S)
 {
 	const struct plan *p = variant->plan;
@@ -336,7 +336,7 @@ TEST_F_TIMEOUT(mroute_forward, counted, TIMEOUT_S)
 		EXPECT_EQ(0UL, route.stats.mfcs_wrong_if);
 	}
 
-	/* The VIFs have also counted the mark. */
+	/* The VIFs have counted the marker, too. */
 	for (i = 0; i < 2; i++) {
 		ASSERT_EQ(0, mr_vif_count(r->sk, p->f, i, &count));
 		EXPECT_EQ(i ? 0 : n + 1, count.packets);
@@ -353,8 +353,8 @@ TEST_F_TIMEOUT(mroute_forward, counted, TIMEOUT_S)
 	}
 }
 
-/* A packet from where it must not come is counted, not forwarded. The daemon
- * hears of it if it comes from where the group goes to, or if it runs PIM.
+/* A packet on the wrong VIF is counted, not forwarded. It is reported to the
+ * daemon if that VIF is an output of the route, or if the daemon runs PIM.
  */
 TEST_F_TIMEOUT(mroute_forward, wrong_interface, TIMEOUT_S)
 {
@@ -372,7 +372,7 @@ TEST_F_TIMEOUT(mroute_forward, wrong_interface, TIMEOUT_S)
 	EXPECT_TRUE(mark_is_next(r, 1));
 	EXPECT_EQ(NOTHING, upcall(r, r->sk, &msg));
 
-	/* The second would be too soon after the first to be told. */
+	/* Send one only: reports of the same route are rate-limited. */
 	ASSERT_EQ(0, send_in(r, 1, p->group, TTL, 0, 1));
 	ASSERT_EQ(0, mark(r));
 	EXPECT_TRUE(mark_is_next(r, 1));
@@ -419,7 +419,7 @@ TEST_F_TIMEOUT(mroute_forward, ttl_threshold, TIMEOUT_S)
 	EXPECT_TRUE(mark_is_next(r, 2));
 }
 
-/* The first four packets of an unknown route wait for the daemon. */
+/* The first four packets without a route wait for the daemon to add one. */
 TEST_F_TIMEOUT(mroute_forward, unresolved, TIMEOUT_S)
 {
 	const struct plan *p = variant->plan;
@@ -464,8 +464,8 @@ TEST_F_TIMEOUT(mroute_forward, unresolved, TIMEOUT_S)
 	EXPECT_EQ(0UL, info.queue_len);
 }
 
-/* An unresolved route goes when it is flushed, or by itself when no daemon
- * resolves it, which takes ten seconds.
+/* An unresolved route goes away when it is flushed, or after ten seconds if no
+ * daemon resolves it.
  */
 TEST_F_TIMEOUT(mroute_forward, unresolved_goes, TIMEOUT_S)
 {
@@ -495,9 +495,9 @@ TEST_F_TIMEOUT(mroute_forward, unresolved_goes, TIMEOUT_S)
 	}
 }
 
-/* A (*,G) route takes packets of all links of the static tree, which the (*,*)
- * route describes, and gives them to the others of its own. What has no route
- * but the (*,*) one goes upstream, which is link 0 here.
+/* A (*,G) route accepts packets from all links of the static tree, which the
+ * (*,*) route defines, and forwards them to its other outputs. Packets that
+ * only match the (*,*) route go upstream, to link 0.
  */
 TEST_F_TIMEOUT(mroute_forward, proxy, TIMEOUT_S)
 {
@@ -534,8 +534,8 @@ TEST_F_TIMEOUT(mroute_forward, proxy, TIMEOUT_S)
 	EXPECT_EQ(1, msg.im_vif);
 }
 
-/* The register VIF: in comes what is in a REGISTER, and is forwarded from there;
- * out goes the whole packet to the daemon.
+/* The register VIF receives the packets from inside REGISTERs and forwards
+ * them. Packets that are sent to it go to the daemon as a whole.
  */
 TEST_F_TIMEOUT(mroute_forward, register_vif, TIMEOUT_S)
 {
@@ -556,7 +556,7 @@ TEST_F_TIMEOUT(mroute_forward, register_vif, TIMEOUT_S)
 	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->other, p->group,
 			    REGISTER_VIF, 1 << 1));
 
-	/* PIMv2 whenever there is the VIF, PIMv1 with MRT_PIM only. */
+	/* The VIF is enough for PIMv2, PIMv1 also needs MRT_PIM. */
 	ASSERT_EQ(0, mr_frame_register(&frame, p->f, 1, everyone, p->source,
 				       p->router[0], p->other, p->group));
 	ASSERT_EQ(0, mr_packet_send(r->tx, SOCK_RAW, r->host_link[0], &frame));
@@ -580,7 +580,7 @@ TEST_F_TIMEOUT(mroute_forward, register_vif, TIMEOUT_S)
 	ASSERT_EQ(0, mark(r));
 	EXPECT_TRUE(mark_is_next(r, 1));
 
-	/* Forwarded to it, and sent through the device. */
+	/* Forward one packet to the VIF, and send one through its device. */
 	ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->source, p->group, 0,
 			    1 << REGISTER_VIF));
 	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 0, 1));
@@ -601,7 +601,7 @@ TEST_F_TIMEOUT(mroute_forward, register_vif, TIMEOUT_S)
 	EXPECT_EQ(-ENODEV, mr_link_index(r->nl, "pimreg"));
 }
 
-/* Out through a tunnel to the neighbour on link 1. */
+/* Forwards through a tunnel to the neighbour on link 1. */
 TEST_F_TIMEOUT(mroute_forward, tunnel, TIMEOUT_S)
 {
 	const struct plan *p = variant->plan;
@@ -622,8 +622,8 @@ TEST_F_TIMEOUT(mroute_forward, tunnel, TIMEOUT_S)
 	EXPECT_STREQ(p->neighbour[1], packet.dst);
 }
 
-/* A packet that comes in by a VRF is looked up with the interface it came in by,
- * not with that of the VRF, which is no VIF.
+/* For a packet that arrives through a VRF, the route is looked up with the
+ * interface that received it. The VRF's own interface is not a VIF.
  */
 TEST_F_TIMEOUT(mroute_forward, vrf, TIMEOUT_S)
 {
@@ -649,8 +649,8 @@ TEST_F_TIMEOUT(mroute_forward, vrf, TIMEOUT_S)
 	EXPECT_EQ(0, msg.im_vif);
 }
 
-/* A rule sends what comes in by link 0 to a table of its own, where it goes to
- * another link. A rule whose table does not exist is passed over.
+/* A rule directs packets from link 0 to another table, which forwards them to
+ * another link. A rule whose table does not exist is skipped.
  */
 TEST_F_TIMEOUT(mroute_forward, rule, TIMEOUT_S)
 {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the tests of multicast routing have in common: rtnetlink, network
- * namespaces, mroute sockets and frames, without any other program.
+ * Helpers for the multicast routing tests: rtnetlink, network namespaces,
+ * mroute sockets and frames, without any external programs.
  *
- * Nothing here asserts or prints. A function returns -errno where it fails, and
- * a file descriptor, a number or 0 where it does not. Addresses are strings.
- * What needs an address family takes a struct mr_family. What needs a namespace
- * takes a file descriptor of it, or -1 for that of the calling thread, which
- * is always left where it was.
+ * Nothing here asserts or prints. Functions return -errno on failure, and a
+ * file descriptor, a number or 0 on success. Addresses are strings. Functions
+ * that depend on the address family take a struct mr_family. Functions that
+ * work in a namespace take a file descriptor for it, or -1 for the calling
+ * thread's own; they always leave the thread in the namespace it came from.
  */
 #ifndef _MROUTE_LIB_H
 #define _MROUTE_LIB_H
@@ -104,7 +104,7 @@ static inline int mr_ns_new(void)
 	return ns;
 }
 
-/* Enters @ns and returns what leads back, for mr_ns_leave(). */
+/* Enters @ns. Returns the old namespace, for mr_ns_leave(). */
 static inline int mr_ns_visit(int ns)
 {
 	int old, err;
@@ -142,7 +142,7 @@ static inline int mr_socket(int ns, int domain, int type, int protocol)
 	return fd;
 }
 
-/* Files of /proc/thread-self/net and /proc/sys/net are those of the namespace. */
+/* /proc/thread-self/net and /proc/sys/net show the thread's namespace. */
 static inline int mr_open(int ns, const char *path, int flags)
 {
 	int old = mr_ns_visit(ns);
@@ -167,7 +167,7 @@ static inline int mr_sysctl(int ns, const char *path, const char *value)
 	return ret < 0 ? ret : 0;
 }
 
-/* The whole file, as far as it fits, with a NUL behind: returns its length. */
+/* Reads as much of the file as fits, and adds a NUL. Returns the length. */
 static inline int mr_read(int ns, const char *path, char *buf, size_t size)
 {
 	int fd = mr_open(ns, path, O_RDONLY);
@@ -242,7 +242,7 @@ static inline void mr_nl_nest_end(struct mr_nlreq *req, struct nlattr *nest)
 	nest->nla_len = (char *)req + req->nh.nlmsg_len - (char *)nest;
 }
 
-/* Attribute @type among those of @len bytes at @nla, or NULL. */
+/* Finds attribute @type in the @len bytes at @nla, or returns NULL. */
 static inline const struct nlattr *mr_nl_attr(const struct nlattr *nla, int len,
 					      int type)
 {
@@ -256,7 +256,7 @@ static inline const struct nlattr *mr_nl_attr(const struct nlattr *nla, int len,
 	return NULL;
 }
 
-/* Attribute @type of a message whose own header takes @header bytes. */
+/* Finds attribute @type of a message with a family header of @header bytes. */
 static inline const struct nlattr *mr_nl_msg_attr(const struct nlmsghdr *nh,
 						  size_t header, int type)
 {
@@ -264,8 +264,8 @@ static inline const struct nlattr *mr_nl_msg_attr(const struct nlmsghdr *nh,
 			  (int)nh->nlmsg_len - (int)NLMSG_SPACE(header), type);
 }
 
-/* Sends @req and takes the answer up to its ack, or the end of the dump: @each is
- * called for every message of it. Returns their number.
+/* Sends @req and reads the answer up to the ack or the end of the dump. Calls
+ * @each for every message, and returns their number.
  */
 static inline int mr_nl_query(int nl, struct mr_nlreq *req,
 			      void (*each)(const struct nlmsghdr *nh, void *arg),
@@ -279,7 +279,7 @@ static inline int mr_nl_query(int nl, struct mr_nlreq *req,
 	int n = 0;
 
 	req->nh.nlmsg_seq = __atomic_add_fetch(&last_seq, 1, __ATOMIC_RELAXED);
-	/* One bit of the two is NLM_F_EXCL's as well. */
+	/* NLM_F_DUMP has two bits, one of which is also NLM_F_EXCL. */
 	if ((req->nh.nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP)
 		req->nh.nlmsg_flags |= NLM_F_ACK;
 	if (send(nl, req, req->nh.nlmsg_len, 0) < 0)
@@ -295,7 +295,7 @@ static inline int mr_nl_query(int nl, struct mr_nlreq *req,
 		     nh = NLMSG_NEXT(nh, left)) {
 			if (nh->nlmsg_seq != req->nh.nlmsg_seq)
 				continue;
-			/* Both kinds of end begin with the error. */
+			/* Both messages start with the error code. */
 			if (nh->nlmsg_type == NLMSG_ERROR ||
 			    nh->nlmsg_type == NLMSG_DONE) {
 				err = *(int *)NLMSG_DATA(nh);
@@ -315,7 +315,7 @@ static inline int mr_nl_talk(int nl, struct mr_nlreq *req)
 	return ret < 0 ? ret : 0;
 }
 
-/* Links: @nl says in which namespace, @name which one */
+/* Links: @nl selects the namespace, @name the link */
 
 static inline void mr_link_begin(struct mr_nlreq *req, int type, int flags,
 				 const char *name, unsigned int ifi_flags)
@@ -345,7 +345,7 @@ static inline int mr_link_index(int nl, const char *name)
 	return ret < 0 ? ret : index;
 }
 
-/* A link that needs nothing more than its kind: dummy, ipip. @mac may be NULL. */
+/* Adds a link that needs no parameters: dummy, ipip. @mac may be NULL. */
 static inline int mr_link_add(int nl, const char *name, const char *kind,
 			      const __u8 *mac)
 {
@@ -376,7 +376,7 @@ static inline int mr_link_add_vrf(int nl, const char *name, __u32 table)
 	return mr_nl_talk(nl, &req);
 }
 
-/* @peer of the pair is made in @peer_ns, with the address @peer_mac. */
+/* Adds a veth pair. @peer goes into @peer_ns, with the address @peer_mac. */
 static inline int mr_link_add_veth(int nl, const char *name, int peer_ns,
 				   const char *peer, const __u8 *peer_mac)
 {
@@ -426,7 +426,7 @@ static inline int mr_link_master(int nl, const char *name, const char *master)
 	return mr_nl_talk(nl, &req);
 }
 
-/* Takes the link to the namespace @ns. */
+/* Moves the link to the namespace @ns. */
 static inline int mr_link_move(int nl, const char *name, int ns)
 {
 	struct mr_nlreq req;
@@ -436,9 +436,9 @@ static inline int mr_link_move(int nl, const char *name, int ns)
 	return mr_nl_talk(nl, &req);
 }
 
-/* The counter of reasons to forward multicast from this link. VIFs add one each
- * and take it away again: a larger @value outlives them. IPv4 only: IPv6 has no
- * such message.
+/* Sets the link's mc_forwarding, which counts the reasons to forward multicast
+ * from it. Each VIF adds one and removes it again, so a larger @value outlives
+ * them. IPv4 only: IPv6 has no such message.
  */
 static inline int mr_link_mc_forwarding(int nl, const char *name, __u32 value)
 {
@@ -478,7 +478,7 @@ static inline int mr_addr_add(int nl, const struct mr_family *f,
 	return mr_nl_talk(nl, &req);
 }
 
-/* A route to @dst/@prefix by the link, in @table (0: main). */
+/* Adds a route to @dst/@prefix through the link, to @table (0: main). */
 static inline int mr_route_add(int nl, const struct mr_family *f,
 			       const char *dst, int prefix, const char *name,
 			       __u32 table)
@@ -505,8 +505,8 @@ static inline int mr_route_add(int nl, const struct mr_family *f,
 	return mr_nl_talk(nl, &req);
 }
 
-/* mroute sockets. VIFs and routes belong to the socket that did MRT_INIT and go
- * with it; those that another raw socket added are static.
+/* mroute sockets. VIFs and routes added by the socket that did MRT_INIT go away
+ * with it. Those added by another raw socket are static.
  */
 
 static inline int mr_sock(int ns, const struct mr_family *f)
@@ -529,7 +529,7 @@ static inline int mr_getopt(int sk, const struct mr_family *f, int opt)
 	return ret < 0 ? ret : val;
 }
 
-/* A raw socket that is the namespace's multicast router. */
+/* Opens a raw socket and makes it the namespace's multicast router. */
 static inline int mr_router(int ns, const struct mr_family *f)
 {
 	int sk = mr_sock(ns, f);
@@ -566,7 +566,7 @@ static inline int mr_vif_add(int sk, const struct mr_family *f, int vifi,
 	return mr_vif(sk, f, MRT_ADD_VIF, &vif);
 }
 
-/* Makes a device pimreg. */
+/* Creates the device pimreg. */
 static inline int mr_vif_add_register(int sk, const struct mr_family *f, int vifi)
 {
 	struct vifctl vif = {
@@ -578,7 +578,7 @@ static inline int mr_vif_add_register(int sk, const struct mr_family *f, int vif
 	return mr_vif(sk, f, MRT_ADD_VIF, &vif);
 }
 
-/* Makes a device dvmrp@vifi. IPv4 only. */
+/* Creates the device dvmrp<vifi>. IPv4 only. */
 static inline int mr_vif_add_tunnel(int sk, int vifi, const char *local,
 				    const char *remote)
 {
@@ -601,8 +601,8 @@ static inline int mr_vif_del(int sk, const struct mr_family *f, int vifi)
 	return mr_vif(sk, f, MRT_DEL_VIF, &vif);
 }
 
-/* @opt is MRT_ADD_MFC, MRT_DEL_MFC or one of the two with _PROXY; @oifs has a bit
- * set for each VIF to forward to.
+/* @opt is MRT_ADD_MFC or MRT_DEL_MFC, with or without _PROXY. @oifs has a bit
+ * for each VIF to forward to.
  */
 static inline int mr_mfc(int sk, const struct mr_family *f, int opt,
 			 const char *src, const char *group, int parent,
@@ -622,7 +622,7 @@ static inline int mr_mfc(int sk, const struct mr_family *f, int opt,
 }
 
 struct mr_count {
-	unsigned long	packets;	/* of a VIF: in */
+	unsigned long	packets;	/* of a VIF: packets in */
 	unsigned long	bytes;
 	unsigned long	wrong_if;	/* of a VIF: packets out */
 };
@@ -662,7 +662,7 @@ static inline int mr_mfc_count(int sk, const struct mr_family *f,
 	return 0;
 }
 
-/* The same from /proc/net/ip_mr_cache; -ENOENT where it has no such line. */
+/* The same from /proc/net/ip_mr_cache. Returns -ENOENT if there is no line. */
 static inline int mr_proc_count(int ns, const struct mr_family *f,
 				const char *src, const char *group,
 				struct mr_count *count)
@@ -689,7 +689,7 @@ static inline int mr_proc_count(int ns, const struct mr_family *f,
 	return -ENOENT;
 }
 
-/* Makes the socket a member of @group on a link. */
+/* Joins @group on a link. */
 static inline int mr_join(int sk, const struct mr_family *f, int ifindex,
 			  const char *group)
 {
@@ -705,7 +705,7 @@ static inline int mr_join(int sk, const struct mr_family *f, int ifindex,
 				 sizeof(req)));
 }
 
-/* Frames, for AF_PACKET. They grow from the headers to the payload. */
+/* Frames, for AF_PACKET. Built from the outermost header inwards. */
 
 struct mr_frame {
 	size_t		len;
@@ -725,7 +725,8 @@ static inline __u16 mr_csum(const void *data, size_t len)
 	return htons(~sum);
 }
 
-/* The Ethernet header. Without @dst_mac it is that of the group @dst. */
+/* Starts a frame. Without @dst_mac, it goes to the MAC address of group @dst.
+ */
 static inline int mr_frame_eth(struct mr_frame *frame, const struct mr_family *f,
 			       const __u8 *dst_mac, const char *dst)
 {
@@ -750,7 +751,7 @@ static inline int mr_frame_eth(struct mr_frame *frame, const struct mr_family *f
 	return 0;
 }
 
-/* An IP header whose packet is to have @len bytes behind it. */
+/* Adds an IP header for @len bytes of payload. */
 static inline int mr_frame_ip(struct mr_frame *frame, const struct mr_family *f,
 			      const char *src, const char *dst, int protocol,
 			      int ttl, size_t len)
@@ -771,7 +772,7 @@ static inline int mr_frame_ip(struct mr_frame *frame, const struct mr_family *f,
 	return 0;
 }
 
-/* A UDP packet with @payload bytes of zero, without a checksum. */
+/* Adds a UDP packet with @payload zero bytes and no checksum. */
 static inline int mr_frame_ip_udp(struct mr_frame *frame,
 				  const struct mr_family *f, const char *src,
 				  const char *dst, int ttl, int port,
@@ -792,7 +793,7 @@ static inline int mr_frame_ip_udp(struct mr_frame *frame,
 	return 0;
 }
 
-/* Multicast data. */
+/* Builds a multicast data packet. */
 static inline int mr_frame_udp(struct mr_frame *frame, const struct mr_family *f,
 			       const char *src, const char *group, int ttl,
 			       int port, size_t payload)
@@ -804,8 +805,8 @@ static inline int mr_frame_udp(struct mr_frame *frame, const struct mr_family *f
 
 #define MR_REGISTER_PAYLOAD	16
 
-/* A REGISTER of PIM @version 1 or 2 to the router @dst, with a packet of
- * @inner_src to @group in it.
+/* Builds a REGISTER of PIM @version 1 or 2 to the router @dst, which contains a
+ * packet from @inner_src to @group.
  */
 static inline int mr_frame_register(struct mr_frame *frame,
 				    const struct mr_family *f, int version,
@@ -813,7 +814,7 @@ static inline int mr_frame_register(struct mr_frame *frame,
 				    const char *dst, const char *inner_src,
 				    const char *group)
 {
-	/* PIMv1 is a message of IGMP, its version stands in the group. */
+	/* PIMv1 is an IGMP message with its version in the group field. */
 	static const __u8 v1[8] = { 0x14, 1, 0, 0, 0x10 };
 	static const __u8 v2[8] = { 0x21 };
 	size_t len = sizeof(v1) + sizeof(struct iphdr) + sizeof(struct udphdr) +
@@ -835,19 +836,19 @@ static inline int mr_frame_register(struct mr_frame *frame,
 			      MR_REGISTER_PAYLOAD);
 	if (err)
 		return err;
-	/* PIMv2 sums up its own header only, IGMP all of the message. */
+	/* PIMv2 only checksums its own header, IGMP the whole message. */
 	csum = mr_csum(pim, version == 1 ? len : sizeof(v2));
 	memcpy(pim + 2, &csum, sizeof(csum));
 	return 0;
 }
 
-/* A packet socket in @ns that only sends. */
+/* Opens a send-only packet socket in @ns. */
 static inline int mr_packet_socket(int ns, int type)
 {
 	return mr_socket(ns, AF_PACKET, type, 0);
 }
 
-/* On a SOCK_DGRAM socket the frame goes out without its Ethernet header. */
+/* A SOCK_DGRAM socket wants the frame without its Ethernet header. */
 static inline int mr_packet_send(int sk, int type, int ifindex,
 				 const struct mr_frame *frame)
 {

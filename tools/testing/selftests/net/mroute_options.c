@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What multicast routing's socket options, ioctls and netlink messages answer,
- * errors first of all: an errno or a length that changes breaks a daemon. Also
- * what goes with a daemon, and what a flush takes away. No packets.
+ * Tests the results of multicast routing's socket options, ioctls and netlink
+ * messages, above all their errors: a changed errno or length breaks a daemon.
+ * Also tests what goes away with a daemon and what MRT_FLUSH removes. Sends no
+ * packets.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
@@ -17,10 +18,10 @@
 #define OTHER_TABLE	100
 #define NO_TABLE	101
 
-/* For a slow machine that is busy with other things. */
+/* Enough for a slow and busy machine. */
 #define TIMEOUT_S	240
 
-/* What flushing can take away. */
+/* What MRT_FLUSH can remove. */
 enum { VIF, VIF_STATIC, MFC, MFC_STATIC, THINGS };
 
 struct plan {
@@ -49,10 +50,10 @@ struct daemon {
 	int raw;		/* a second one: its VIFs and MFCs are static */
 	int link[2];
 	bool tables;		/* CONFIG_IP_MROUTE_MULTIPLE_TABLES */
-	void *hole;		/* no memory is there */
+	void *hole;		/* inaccessible, for EFAULT */
 };
 
-/* Add one of each thing. */
+/* Adds one of each thing. */
 static int fill(const struct daemon *d)
 {
 	const struct plan *p = d->plan;
@@ -101,7 +102,7 @@ static int setopt_len(const struct daemon *d, int opt, const void *val,
 	return mr_err(setsockopt(d->sk, d->plan->f->level, opt, val, len));
 }
 
-/* RTM_NEWROUTE or RTM_DELROUTE of a static MFC. */
+/* Sends RTM_NEWROUTE or RTM_DELROUTE for a static MFC. */
 static int netlink_mfc(const struct daemon *d, int type, __u32 table)
 {
 	const struct mr_family *f = d->plan->f;
@@ -128,7 +129,7 @@ static int netlink_mfc(const struct daemon *d, int type, __u32 table)
 	return mr_nl_talk(d->nl, &req);
 }
 
-/* How many routes a dump of one table has. */
+/* Returns the number of routes in a dump of one table. */
 static int dump_table(const struct daemon *d, __u32 table)
 {
 	struct rtmsg rtm = { .rtm_family = d->plan->f->rtnl_family };
@@ -191,7 +192,7 @@ FIXTURE_SETUP(mroute_options)
 	ASSERT_NE(MAP_FAILED, d->hole);
 }
 
-/* All goes with the process, whose sockets hold the namespace. */
+/* The namespace goes away with the sockets of this process. */
 FIXTURE_TEARDOWN(mroute_options)
 {
 }
@@ -347,8 +348,8 @@ TEST_F_TIMEOUT(mroute_options, flush, TIMEOUT_S)
 	}
 }
 
-/* What is dynamic goes with its daemon, whether that says so or just closes its
- * socket, and the next one can begin.
+/* Dynamic VIFs and routes go away with their daemon, whether it calls MRT_DONE
+ * or just closes its socket. Then the next daemon can start.
  */
 TEST_F_TIMEOUT(mroute_options, daemon, TIMEOUT_S)
 {
@@ -397,7 +398,7 @@ TEST_F_TIMEOUT(mroute_options, netlink_route, TIMEOUT_S)
 	EXPECT_FALSE(is_there(d, MFC_STATIC));
 }
 
-/* Where there is one table only, it answers for every number. */
+/* A kernel with a single table uses it for every table number. */
 TEST_F_TIMEOUT(mroute_options, absent_table, TIMEOUT_S)
 {
 	const struct plan *p = variant->plan;
@@ -416,7 +417,7 @@ TEST_F_TIMEOUT(mroute_options, absent_table, TIMEOUT_S)
 	EXPECT_EQ(d->tables ? -ENOENT : 1, dump_table(d, NO_TABLE));
 }
 
-/* Two daemons, with a table each. */
+/* Two daemons, each with its own table. */
 TEST_F_TIMEOUT(mroute_options, tables, TIMEOUT_S)
 {
 	const struct plan *p = variant->plan;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the kernel says about its links, multicast routes and VIFs, in rtnetlink
- * and in /proc, for tests that compare the one with the other.
+ * Queries for links, multicast routes and VIFs through rtnetlink and /proc, for
+ * tests that compare the answers.
  */
 #ifndef _MROUTE_QUERY_H
 #define _MROUTE_QUERY_H
 
 #include "mroute_lib.h"
 
-/* What rtnetlink says about one MFC. */
+/* One MFC as rtnetlink shows it. */
 struct mr_route {
 	const struct mr_family *f;
 	__u8 src[16];
@@ -47,8 +47,8 @@ static inline void mr_route_cb(const struct nlmsghdr *nh, void *arg)
 		memcpy(&route->stats, stats, sizeof(route->stats));
 }
 
-/* Asks for a route of the table or, with NLM_F_DUMP in @flags, looks for it in a
- * dump of all. Returns how often it is there.
+/* Gets a route from the table, or looks for it in a dump of all routes if
+ * @flags has NLM_F_DUMP. Returns how many times it was found.
  */
 static inline int mr_route_get(int nl, const struct mr_family *f, int flags,
 			       const char *src, const char *group, __u32 table,
@@ -78,7 +78,7 @@ static inline int mr_route_get(int nl, const struct mr_family *f, int flags,
 	return ret < 0 ? ret : route->found;
 }
 
-/* What rtnetlink says about the default table and one of its VIFs. */
+/* The default table and one of its VIFs as rtnetlink shows them. */
 struct mr_table_info {
 	__u32 vifi;
 	unsigned long queue_len;	/* unresolved routes */
@@ -132,7 +132,7 @@ static inline int mr_table_get(int nl, const struct mr_family *f, __u32 vifi,
 	return mr_nl_query(nl, &req, mr_table_cb, info);
 }
 
-/* Packets in and out of a VIF by /proc. */
+/* Gets a VIF's packet counts from /proc. */
 static inline int mr_proc_vif(int ns, const struct mr_family *f, int vifi,
 			      unsigned long *in, unsigned long *out)
 {
@@ -159,8 +159,8 @@ static inline void mr_operstate_cb(const struct nlmsghdr *nh, void *arg)
 	*(bool *)arg = nla && *(const __u8 *)(nla + 1) == MR_OPER_UP;
 }
 
-/* Wait for a link that is up to be operational: it drops packets until a work
- * item has seen its carrier.
+/* Waits until a link that is up is also operational. Until a work item has seen
+ * its carrier, it drops packets.
  */
 static inline int mr_link_wait(int nl, const char *name)
 {
