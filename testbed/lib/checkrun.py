@@ -9,9 +9,13 @@ It runs in the top folder of the repository, with BASE, BASE_COMMIT, TIP (of the
 of the whole set), TOPIC (empty unless it is per topic) and OUT, an empty folder of its own.
 It prints KTAP with a plan, and exits with 0 if and only if nothing failed. Anything else
 proves nothing and is an ERROR.
+
+What passes is remembered in build/passed, by the commits and by everything that a check is
+made of, so that "make mail" after "make test" need not build each patch again.
 """
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -120,6 +124,22 @@ def environment(check: Check, base: str, base_commit: str, tip: str, topic: str,
             'OUT': str(out), 'PYTHONDONTWRITEBYTECODE': '1'}
 
 
+def memo(check: Check, base: str, base_commit: str, tip: str, topic: str) -> Path:
+    """The file that is there once this check has passed on these commits."""
+    root = check.path.resolve().parent.parent
+    made_of = [p for name in ('checks', 'testbed/bin', 'testbed/lib', 'testbed/configs', 'series') for p in (root / name).rglob('*')
+               if p.is_file() and '__pycache__' not in p.parts and 'test' not in p.relative_to(root).parts and p.suffix != '.cover']
+    digest = hashlib.sha256('\0'.join((check.name, base, base_commit, tip, topic)).encode())
+    for path in sorted(made_of):
+        digest.update(f'\0{path.relative_to(root)}\0'.encode() + path.read_bytes())
+    return root / 'build/passed' / f'{check.name}-{digest.hexdigest()[:24]}'
+
+
+def passed(check: Check, base: str, base_commit: str, tip: str, topic: str) -> bool:
+    """Has it passed before, on these commits and as it is now?"""
+    return bool(tip) and memo(check, base, base_commit, tip, topic).exists()
+
+
 def run(check: Check, base: str, base_commit: str, tip: str, topic: str, out: Path,
         log: Optional[Path] = None, limit: Optional[float] = None) -> Result:
     """Runs one check. OUT is emptied; its stdout is kept in OUT.ktap, and its messages go to the
@@ -129,6 +149,7 @@ def run(check: Check, base: str, base_commit: str, tip: str, topic: str, out: Pa
     out.mkdir(parents=True)
     output = out.with_name(out.name + '.ktap')
     root, start, hung = check.path.resolve().parent.parent, time.monotonic(), False
+    remembered = memo(check, base, base_commit, tip, topic)
     with open(output, 'wb') as stdout, open(log or os.devnull, 'ab') as stderr:
         # Its own process group, which goes as a whole; and it does not outlive us.
         with subprocess.Popen(['setpriv', '--pdeathsig', 'TERM', str(check.path.resolve())], cwd=root, stdin=subprocess.DEVNULL,
@@ -149,4 +170,9 @@ def run(check: Check, base: str, base_commit: str, tip: str, topic: str, out: Pa
                 hung = True
     text = output.read_bytes().decode('utf-8', 'replace')
     test = f'{check.name} {topic}' if check.per == 'topic' else check.name
-    return judge(test, text, process.returncode, time.monotonic() - start, hung)
+    result = judge(test, text, process.returncode, time.monotonic() - start, hung)
+    # Not where the check itself changed meanwhile.
+    if result.verdict == 'PASS' and remembered == memo(check, base, base_commit, tip, topic):
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        remembered.touch()
+    return result
