@@ -68,7 +68,7 @@ def recipients(tree: Path, files: Sequence[Path], sender: Who) -> list[list[Who]
         seen |= {address.lower() for _, address in kinds[-1]}
     if not kinds[0] or not kinds[2]:
         raise Fail("MAINTAINERS", f"names no {'list' if kinds[0] else 'maintainer'} for the files that the topic touches",
-                   "see what its entries cover: testbed/bin/check-patches tells per file")
+                   "see what its entries cover: testbed/bin/check patches tells for each file")
     return kinds
 
 

@@ -24,13 +24,13 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import ktap
+from judge import Row, row
 
 PER = ('repository', 'base', 'topic')
 HEADER_LINES = 40
-SAID_LINES = 40
 
 
 class CheckError(Exception):
@@ -49,7 +49,7 @@ class Check:
 @dataclass
 class Result:
     verdict: str
-    rows: list[dict[str, Any]] = field(default_factory=list)    # as in verdict.json
+    rows: list[Row] = field(default_factory=list)    # as in verdict.json
 
 
 def load(path: Path) -> Check:
@@ -80,12 +80,6 @@ def find(root: Path) -> list[Check]:
     """All checks, by name."""
     folder = root / 'checks'
     return [load(path) for path in sorted(folder.iterdir()) if path.is_file() and os.access(path, os.X_OK)]
-
-
-def row(test: str, verdict: str, reason: str = '', subtest: str = '', seconds: Optional[float] = None,
-        said: Optional[list[str]] = None) -> dict[str, Any]:
-    return {'test': test, 'subtest': subtest, 'verdict': verdict, 'reason': reason, 'seconds': seconds, 'fingerprint': '',
-            'said': (said or [])[-SAID_LINES:] if verdict in ('FAIL', 'ERROR') else []}
 
 
 def judge(test: str, text: str, status: int, seconds: float, hung: bool = False) -> Result:
