@@ -29,7 +29,7 @@ find_qemu() {
 
 # qemu_version COMMAND...: "10.0", or nothing if it does not run.
 qemu_version() {
-	"$@" --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*\.[0-9]*\).*/\1/p'
+	{ "$@" --version 2>/dev/null || true; } | sed -n 's/^QEMU emulator version \([0-9]*\.[0-9]*\).*/\1/p'
 }
 
 # usage prints the program's own header comment: from line 3 to the first line
@@ -53,28 +53,41 @@ need_space() {
 		    "free some space there or choose another folder"
 }
 
-# run_logged LABEL LOG COMMAND...: run the command with its output in the log. On a
-# terminal the line shows the time that goes by; in a log there is one line at
-# the end, so that it stays readable. The command stays in the foreground, where
-# a Ctrl-C reaches it; the clock is what runs beside it, and goes when we go.
+# run_logged LABEL LOG COMMAND...: run the command with its output in the log. A terminal
+# shows in place how far it is, a log gets a line a minute and one at the end. If the
+# caller has set how_far to the name of a function, what that prints is shown too, and is
+# in the file $PROGRESS_FILE. The command stays in the foreground, where a Ctrl-C reaches it.
 run_logged() {
 	local label=$1 log=$2 clock='' status=0 start=$SECONDS
 	shift 2
-	if [ -t 2 ]; then
-		while kill -0 $$ 2>/dev/null; do
-			printf '\r%s ... %d s ' "$label" $((SECONDS - start)) >&2
-			sleep 1
-		done &
-		clock=$!
-	fi
+	show_progress "$label" "$start" &
+	clock=$!
 	"$@" >>"$log" 2>&1 </dev/null || status=$?
-	if [ -n "$clock" ]; then
-		kill "$clock" 2>/dev/null || true
-		wait "$clock" 2>/dev/null || true
-		printf '\r' >&2
-	fi
+	kill "$clock" 2>/dev/null || true
+	wait "$clock" 2>/dev/null || true
+	[ ! -t 2 ] || printf '\r\033[K' >&2
 	printf '%s ... %d s\n' "$label" $((SECONDS - start)) >&2
 	return "$status"
+}
+
+# show_progress LABEL START: until it is killed, or whoever called run_logged is gone.
+show_progress() {
+	local said='' last=$SECONDS tick
+	# sleep would outlive us, and hold our caller's locks and pipes.
+	exec {tick}<> <(:)
+	while kill -0 $$ 2>/dev/null; do
+		if [ -n "${how_far:-}" ]; then
+			said=$("$how_far")
+			[ -z "${PROGRESS_FILE:-}" ] || [ -z "$said" ] || printf '%s\n' "$said" > "$PROGRESS_FILE"
+		fi
+		if [ -t 2 ]; then
+			printf '\r\033[K%s ... %s%d s ' "$1" "${said:+$said, }" $((SECONDS - $2)) >&2
+		elif [ $((SECONDS - last)) -ge 60 ]; then
+			printf '%s ... %s%d s\n' "$1" "${said:+$said, }" $((SECONDS - $2)) >&2
+			last=$SECONDS
+		fi
+		read -rt 1 -u "$tick" || true
+	done
 }
 
 # one_at_a_time FOLDER: build/ holds one tree and one object folder per config, so

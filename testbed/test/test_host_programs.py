@@ -103,7 +103,7 @@ def test_setup_gets_each_package_that_a_program_needs() -> None:
             assert re.search(rf'^\s*(program|need|unpack) {re.escape(package)} ', setup, re.M), f'{name}: {package}'
 
 
-def setup_of_a_machine(path: str, apt_get: str, **env: str) -> subprocess.CompletedProcess[str]:
+def setup_of_a_machine(path: str, apt_get: str, release: str = '', **env: str) -> subprocess.CompletedProcess[str]:
     """testbed/bin/setup in a tree of its own, with an apt-get made of shell."""
     for name in ('bin', 'lib'):
         os.makedirs(f'{path}/tree/testbed/{name}', exist_ok=True)
@@ -112,10 +112,11 @@ def setup_of_a_machine(path: str, apt_get: str, **env: str) -> subprocess.Comple
     text = read(path + '/tree/testbed/bin/setup').replace('unpack smcroute smcrouted', 'unpack toy toyd')
     # Only the unpacking is looked at here: whatever else this machine lacks.
     text = re.sub(r'^need\(\) \{$', 'need() { return 0', text, flags=re.M)
+    text = text.replace('read -r debian', release + 'read -r debian')
     write(path + '/tree/testbed/bin/setup', text, 0o755)
     os.makedirs(path + '/bin', exist_ok=True)
     write(path + '/bin/apt-get', '#!/bin/sh\necho "$*" >> "$0.log"\n' + apt_get, 0o755)
-    return run(path + '/tree/testbed/bin/setup', 'run', env=dict(env, PATH=path + '/bin:' + os.environ['PATH']))
+    return run(path + '/tree/testbed/bin/setup', 'run', env={'QEMU': 'none', **env, 'PATH': path + '/bin:' + os.environ['PATH']})
 
 
 def test_setup_unpacks_a_daemon_and_installs_nothing() -> None:
@@ -146,6 +147,29 @@ def test_setup_says_that_a_daemon_cannot_be_downloaded() -> None:
             assert word in got.stderr, got.stderr
         assert 'update' not in read(path + '/bin/apt-get.log'), 'NO_INSTALL updates lists'
         assert not os.path.exists(path + '/tree/build/packages/toy')
+
+
+def test_setup_says_that_qemu_cannot_be_downloaded() -> None:
+    with folder() as path:
+        os.makedirs(path + '/bin')
+        write(path + '/bin/qemu-system-x86_64', '#!/bin/sh\necho QEMU emulator version 7.2.22\n', 0o755)
+        # smcroute is there.
+        os.makedirs(path + '/tree/build/packages/toy/usr/sbin')
+        write(path + '/tree/build/packages/toy/usr/sbin/toyd', '', 0o755)
+        release = 'debian_release() { echo 12 bookworm; }\n'
+        apt_get = """case $1 in
+indextargets) [ ! -e "$0.archive" ] || echo "bookworm http://localhost/debian/ main" ;;
+update) echo "E: Could not resolve" >&2; exit 100 ;;
+*) exit 99 ;;
+esac
+"""
+        for archive, cause in (('', 'no archive'), ('1', 'E: Could not resolve')):
+            if archive:
+                write(path + '/bin/apt-get.archive', '')
+            got = setup_of_a_machine(path, apt_get, release, QEMU='', NO_INSTALL='1')
+            assert got.returncode == 2 and 'error: QEMU 10: ' in got.stderr and cause in got.stderr, got
+            assert 'QEMU=' in got.stderr, got.stderr
+            assert not os.path.exists(path + '/tree/build/packages/qemu')
 
 
 def cases() -> list[Case]:
