@@ -57,7 +57,7 @@ def _test(words: list[str]) -> Test:
     if len(words) < 4:
         raise ScenarioError('test wants NAME KIND NEED SECONDS [ARGUMENT...]')
     name, kind, need, seconds = words[:4]
-    if not re.fullmatch(r'[\w.-]+:[\w./-]+', name):
+    if not re.fullmatch(r'[\w./-]+:[\w./-]+', name):
         raise ScenarioError(f'test name "{name}" is not COLLECTION:TEST')
     if kind not in ('ktap', 'exit'):
         raise ScenarioError(f'kind "{kind}" of {name} is neither ktap nor exit')
