@@ -6,6 +6,7 @@ the cores, a kernel build takes them all but leaves room for a machine, whose te
 sleep. Two builds never overlap, since they share build/. What fails stops only what needs
 it; nothing is run twice.
 """
+import shutil
 import sys
 import threading
 import time
@@ -37,12 +38,13 @@ class Job:
     def settle(self) -> None:
         bad = any(r['verdict'] in ('FAIL', 'ERROR') for r in self.rows)
         self.state = 'failed' if bad else 'passed'
+        self.seconds = time.monotonic() - self.began
 
 
 class Show:
     """Lines for a log; on a terminal also one line in place with what runs now."""
 
-    def __init__(self, stream: object = None) -> None:
+    def __init__(self) -> None:
         self.out = sys.stderr
         self.live = self.out.isatty()
         self.start = time.monotonic()
@@ -78,7 +80,6 @@ class Show:
 
 
 def columns() -> int:
-    import shutil
     return shutil.get_terminal_size((100, 24)).columns
 
 
@@ -86,13 +87,10 @@ def execute(job: Job) -> None:
     """In a thread of its own: an error becomes a row, so that it is counted."""
     try:
         job.work(job)
-        job.settle()
     except Fail as error:
         job.rows.append(row(job.name, 'ERROR', error.text))
-        job.state = 'failed'
-    except Exception as error:  # a bug of ours must not pass for a green job
+    except BaseException as error:  # a bug of ours must not pass for a green job
         job.rows.append(row(job.name, 'ERROR', f'{type(error).__name__}: {error}'))
-        job.state = 'failed'
 
 
 def fits(job: Job, running: list[Job]) -> bool:
@@ -108,10 +106,7 @@ def run(jobs: list[Job]) -> bool:
     while True:
         for job in jobs:
             if job.state == 'running' and not threads[id(job)].is_alive():
-                threads[id(job)].join()
-                if job.state == 'running':
-                    job.state = 'failed'
-                job.seconds = time.monotonic() - job.began
+                job.settle()
                 done = sum(j.state not in ('waiting', 'running') for j in jobs)
                 word = 'ok' if job.state == 'passed' else 'FAILED'
                 show.line(f'{show.clock()}  [{done}/{len(jobs)}] {job.name}: {word}, {job.seconds:.0f} s'
