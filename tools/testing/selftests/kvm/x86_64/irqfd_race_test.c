@@ -46,24 +46,22 @@ struct worker {
 	pthread_t thread;
 };
 
-static atomic_uint race_round, race_done;
+static pthread_barrier_t race_begin, race_end;
 static bool race_stop;
 
 static void *worker_thread(void *arg)
 {
 	struct worker *w = arg;
-	unsigned int i, seed = (unsigned long)w, round = 0;
+	unsigned int i, seed = (unsigned long)w;
 
 	for (;;) {
-		while (atomic_load(&race_round) == round)
-			sched_yield();
-		round++;
+		pthread_barrier_wait(&race_begin);
 		if (READ_ONCE(race_stop))
 			return NULL;
 		for (i = rand_r(&seed) % 2048; i; i--)
 			asm volatile("pause");
 		w->job(&seed);
-		atomic_fetch_add(&race_done, 1);
+		pthread_barrier_wait(&race_end);
 	}
 }
 
@@ -75,20 +73,20 @@ static unsigned int __race(void (*prepare)(unsigned int round), void (*check)(vo
 	unsigned int round;
 	int i;
 
+	pthread_barrier_init(&race_begin, NULL, nr + 1);
+	pthread_barrier_init(&race_end, NULL, nr + 1);
 	for (i = 0; i < nr; i++)
 		thread_create(&workers[i].thread, worker_thread, &workers[i]);
 	for (round = 0; time(NULL) < end; round++) {
 		if (prepare)
 			prepare(round);
-		atomic_store(&race_done, 0);
-		atomic_fetch_add(&race_round, 1);
-		while (atomic_load(&race_done) != nr)
-			sched_yield();
+		pthread_barrier_wait(&race_begin);
+		pthread_barrier_wait(&race_end);
 		if (check)
 			check();
 	}
 	WRITE_ONCE(race_stop, true);
-	atomic_fetch_add(&race_round, 1);
+	pthread_barrier_wait(&race_begin);
 	for (i = 0; i < nr; i++)
 		pthread_join(workers[i].thread, NULL);
 	return round;
@@ -110,7 +108,7 @@ static bool pending, reads;
 static atomic_bool assigned;
 static u64 signaled, taken;
 static unsigned long lost, extra, injected;
-static int idle, flags, null;
+static int idle, flags, null, cpu;
 
 static void conserve_prepare(unsigned int round)
 {
@@ -129,8 +127,21 @@ static void conserve_prepare(unsigned int round)
 		irqfd_assign(vm, fds[0], gsis[0]);
 }
 
+/*
+ * Timer interrupts for the CPU of conserve_assign().  What comes while the kernel has
+ * disabled interrupts is taken when it drops its locks, and lets the others go first.
+ */
+static void *ticker_thread(void *arg)
+{
+	kvm_pin_this_task_to_pcpu(cpu);
+	while (!READ_ONCE(race_stop))
+		usleep(10);
+	return NULL;
+}
+
 static void conserve_assign(unsigned int *seed)
 {
+	kvm_pin_this_task_to_pcpu(cpu);
 	if (how == DEASSIGN)
 		irqfd_assign(vm, fds[0], gsis[0]);
 	atomic_store(&assigned, true);
@@ -219,7 +230,10 @@ FIXTURE_TEARDOWN(conserve)
 TEST_F(conserve, events)
 {
 	unsigned int rounds;
+	pthread_t ticker;
 
+	cpu = sched_getcpu();
+	thread_create(&ticker, ticker_thread, NULL);
 	rounds = race(conserve_prepare, conserve_check, { conserve_assign }, { conserve_end },
 		      { conserve_signal }, { conserve_read });
 	ksft_print_msg("%u rounds, %lu injected, %lu lost, %lu too many\n",
