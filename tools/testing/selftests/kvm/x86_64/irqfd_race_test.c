@@ -8,8 +8,7 @@
  * the kernel that notices a bug.  What it reports, e.g. lockdep, does not fail the
  * test: look at the kernel's log, or boot with panic_on_warn=1.
  *
- * Usage: irqfd_race_test [-s SECONDS] [options of the harness]
- *   -s  how long each race runs (default 1)
+ * Each race takes a second, or as long as IRQFD_RACE_SECONDS in the environment says.
  */
 #include <linux/stddef.h>	/* for io_uring.h */
 #include <linux/io_uring.h>
@@ -113,8 +112,8 @@ static int idle, flags, null, cpu;
 static void conserve_prepare(unsigned int round)
 {
 	pending = round & 1;
-	reads = (round & 6) == 6;
 	signaled = pending;
+	reads = (round & 6) == 6;
 	taken = 0;
 	fds[0] = new_eventfd(pending, flags);
 	atomic_store(&assigned, false);
@@ -517,12 +516,8 @@ int main(int argc, char *argv[])
 
 	irqfd_require();
 
-	if (argc > 2 && !strcmp(argv[1], "-s")) {
-		race_seconds = atoi_positive("Seconds", argv[2]);
-		argv[2] = argv[0];
-		argc -= 2;
-		argv += 2;
-	}
+	if (getenv("IRQFD_RACE_SECONDS"))
+		race_seconds = atoi_positive("Seconds", getenv("IRQFD_RACE_SECONDS"));
 	for (f = __fixture_list; f; f = f->next)
 		for (t = f->tests; t; t = t->next)
 			t->timeout += race_seconds;
