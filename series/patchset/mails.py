@@ -64,7 +64,7 @@ def changes(file: Path, shown: str, version: int) -> str:
     if version > 1 and not found.get(version):
         raise Fail(shown, f"has no section v{version}" if file.is_file() else f"is not there, and v{version} wants its changes told", todo)
     if found and max(found) > version:
-        say(f"NOTE: {shown} has a section v{max(found)}, this is v{version}; is V={max(found)} meant?")
+        say(f"NOTE: {shown} has a section v{max(found)}, this is v{version}")
     return "\n\n".join(f"Changes in v{n}:\n" + "\n".join(found[n]) for n in sorted(found, reverse=True) if 1 < n <= version)
 
 
@@ -73,12 +73,16 @@ class Sending:
     """What mails to be sent have beyond those that git am takes."""
     version: int = 1
     changes: str = ""
+    before: Optional[tuple[str, str]] = None    # base and tip of the version before
     to: list[Who] = field(default_factory=list)
     cc: list[Who] = field(default_factory=list)
 
     def argv(self) -> list[str]:
         people = [f"--{kind}={formataddr(who)}" for kind in ("to", "cc") for who in getattr(self, kind)]
-        return ["--signoff", *([f"--reroll-count={self.version}"] if self.version > 1 else []), *people]
+        again = [f"--reroll-count={self.version}"] if self.version > 1 else []
+        if self.before:
+            again.append("--range-diff=%s..%s" % self.before)
+        return ["--signoff", *again, *people]
 
 
 def _header(line: bytes) -> bytes:

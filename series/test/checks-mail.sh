@@ -84,7 +84,7 @@ t_mail_version_wants_its_changes() {
 	says out/6.12/mail/kvm-irqfd-v2/v2-0000-cover-letter.patch "Subject: [PATCH 6.12 v2 0/4]" "The whole story." "Changes in v2:" "- A new lock, which"
 	says "$PWD-said" "mail/kvm-irqfd-v2/*.patch"
 	series/series mail --topic kvm-irqfd > /dev/null 2> "$PWD-err"
-	says "$PWD-err" "is V=2 meant?"
+	says "$PWD-err" "has a section v2, this is v1"
 	printf 'v3:\n- Three.\n\nv2:\n- Two.\n' > series/kvm-irqfd.changes
 	series/series mail --topic kvm-irqfd --version 3 > /dev/null
 	is "$(grep -A 1 '^Changes in v\|^- ' out/6.12/mail/kvm-irqfd-v3/v3-0000* | grep -v '^--' | tr '\n' ';' | sed 's/;;*/;/g')" "Changes in v3:;- Three.;Changes in v2:;- Two.;"
@@ -94,6 +94,36 @@ t_mail_version_wants_its_changes() {
 		fails series/series mail --topic kvm-irqfd --version 2
 		says "$(said)" series/kvm-irqfd.changes
 	done
+}
+
+t_mail_remembers_what_was_sent() {
+	mail_base
+	fails series/series mail --topic kvm-irqfd --sent
+	says "$(said)" "not those that mails were last prepared of"
+	series/series mail --topic kvm-irqfd > "$PWD-said"
+	says "$PWD-said" "series/series mail --topic kvm-irqfd --sent"
+	series/series mail --topic kvm-irqfd --sent
+	is "$(tail -n 1 series/6.12/kvm-irqfd.sent)" "v1 $(git rev-parse HEAD) $(git -C "$LINUX" rev-parse HEAD)"
+	fails series/series mail --topic kvm-irqfd --sent       # once
+	git add -A
+	"${G[@]}" commit -q -m "v1 was sent"
+	fails series/series mail --topic kvm-irqfd
+	says "$(said)" "series/kvm-irqfd.changes" "v2 wants its changes told"
+	printf 'v2:\n- Use it more.\n' > series/kvm-irqfd.changes
+	series/series tree
+	rebase '/Use it/s/^pick/edit/'
+	edit virt/kvm/eventfd.c 21 more
+	git -C build/tree commit -q -a --amend --no-edit
+	git -C build/tree rebase --continue
+	series/series refresh
+	series/series mail --topic kvm-irqfd > /dev/null
+	says out/6.12/mail/kvm-irqfd-v2/v2-0000-cover-letter.patch "[PATCH 6.12 v2 0/4]" "- Use it more." "Range-diff against v1:" "++more"
+	is "$(grep -c '^[0-9]:' out/6.12/mail/kvm-irqfd-v2/v2-0000*)" 4
+	fails series/series mail --topic kvm-irqfd --sent
+	says "$(said)" "not committed" "virt/kvm/use-it.patch"
+	echo v3 >> series/6.12/kvm-irqfd.sent
+	fails series/series mail --topic kvm-irqfd
+	says "$(said)" "kvm-irqfd.sent: cannot be read"
 }
 
 t_mail_wants_a_prefix_and_a_topic() {

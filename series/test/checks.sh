@@ -433,13 +433,13 @@ t_bases_a_change_for_all_must_apply_to_all() {
 	is "$(status)" " M net/ipv6/rcu.patch;"
 	is "$(git --git-dir=build/git show "$(series/series commits):net/ipv6/ip6mr.c" | sed -n 40p)" amended
 	# 6.12 has a patch of its own that this does not fit
-	git commit -q -a -m x
+	"${G[@]}" commit -q -a -m x
 	series/series tree
 	edit net/ipv6/ip6mr.c 50 "of 6.12"
 	git -C build/tree commit -q -a -m "ip6mr: For 6.12"
 	series/series refresh
 	git add -A
-	git commit -q -m y
+	"${G[@]}" commit -q -m y
 	BASE=7.3 series/series tree
 	edit net/ipv6/ip6mr.c 50 "of both"
 	git -C build/tree commit -q -a --amend --no-edit
@@ -455,7 +455,7 @@ t_bases_a_cherry_pick_is_shared_while_it_is_the_same() {
 	series/series refresh
 	is "$(status)" "?? series/7.3/ipmr-rcu.order;"
 	git add -A
-	git commit -q -m x
+	"${G[@]}" commit -q -m x
 	git -C build/tree reset -q --hard set/7.3/base
 	git -C build/tree cherry-pick set/6.12/kvm-irqfd~3
 	edit fs/eventfd.c 12 "of 7.3"

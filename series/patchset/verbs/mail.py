@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""usage: series mail --topic TOPIC [--version N] [--tip COMMIT] [--out DIR] [--changes FILE] [--check]
+"""usage: series mail --topic TOPIC [--sent | --version N] [--tip COMMIT] [--out DIR] [--changes FILE] [--check]
 
 Prepares a topic for git send-email, and sends nothing: signed off by the user's git
 identity, To: and Cc: as the patched tree's get_maintainer.pl says, the subject prefix of
@@ -8,8 +8,11 @@ TOPIC-vN; an old folder is replaced once the new mails have passed their checks.
 Prints who would get them, and the command that sends them.
 
   --topic TOPIC   the topic
-  --version N     the version (default: 1); from 2 on series/TOPIC.changes says in a section
-                  "vN:", lines "- ...", what is new in it
+  --sent          write nothing; remember in series/$BASE/TOPIC.sent that the mails last
+                  prepared were sent. The next ones are then the next version, with a
+                  range-diff against these, and series/TOPIC.changes says in a section "vN:",
+                  lines "- ...", what is new
+  --version N     this version whatever was sent, for tests
   --tip COMMIT    write nothing if the topic's last commit is not this one, which was checked
   --out DIR       write to DIR/TOPIC instead, for tests
   --changes FILE  read that instead of series/TOPIC.changes, for tests
@@ -24,8 +27,8 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from .. import chain, identity, mailcheck, mails, recipients
-from ..common import OUT, ROOT, Fail, Steps, Who, near, ref, say
+from .. import chain, identity, mailcheck, mails, recipients, sent
+from ..common import OUT, ROOT, Fail, Steps, Who, git, near, ref, say
 from ..repository import base_name, order, prefix_of, topic_named
 from ..source import base_commit
 from ..state import commit_set
@@ -38,7 +41,9 @@ SEND = "git send-email --confirm=always --thread --no-chain-reply-to --suppress-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--version", type=int, default=1, help=argparse.SUPPRESS)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--version", type=int, help=argparse.SUPPRESS)
+    group.add_argument("--sent", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--tip", help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     parser.add_argument("--changes", help=argparse.SUPPRESS)
@@ -65,7 +70,7 @@ def prepare(args: argparse.Namespace, who: Who, changes: str, base: str, what: s
     step("writing the mails")
     new = folder / target.name
     new.mkdir()
-    sending = mails.Sending(args.version, changes, whom[0], whom[1] + whom[2])
+    sending = mails.Sending(args.version, changes, sent.again(topic, args.version - 1, who), whom[0], whom[1] + whom[2])
     files = mails.write(base, tip, new, topic, what, prefix_of(topic), who, sending)
     step(f"checking {len(files)} mails")
     wrong = [f"{name}\n" + "\n".join(f"  {p}" for p in problems)
@@ -82,6 +87,18 @@ def prepare(args: argparse.Namespace, who: Who, changes: str, base: str, what: s
 def work(args: argparse.Namespace) -> None:
     topic_named(args.topic)
     who = identity.person()
+    name = f"refs/mail/{base_name()}/{args.topic}"
+    if args.sent:
+        base, _ = base_commit()
+        commit_set(base)
+        if not ref(name) or ref(name) != ref(f"refs/set/{base_name()}/{args.topic}"):
+            raise Fail(args.topic, "the patches are not those that mails were last prepared of", "bring back what was sent, or run mail again")
+        file = sent.record(args.topic, base)
+        git("update-ref", "-d", name)
+        say(f"{file}: v{len(sent.versions(args.topic))} was sent; commit that file")
+        return
+    if args.version is None:
+        args.version = len(sent.versions(args.topic)) + 1
     if args.version < 1:
         raise Fail(f"--version {args.version}", "is no version", "give 1, 2, 3, ...")
     shown = f"series/{args.topic}.changes"
@@ -98,8 +115,11 @@ def work(args: argparse.Namespace) -> None:
     target = place / (args.topic + (f"-v{args.version}" if args.version > 1 else ""))
     with tempfile.TemporaryDirectory(prefix=".mail-", dir=place) as folder:
         prepare(args, who, changes, base, what, Path(folder), target)
+    if not args.out:
+        git("update-ref", name, ref(f"refs/set/{base_name()}/{args.topic}") or "")
     if not os.environ.get("LINUX"):
         say(f"NOTE: base-commit {base[:12]} is {what} as build/git imported it: nobody else has that commit, so neither a bot nor\n"
             "  git am --3way can start from it; the line base: tells what it is. To send against a tree that others have, say where\n"
             "  your clone of it is: make mail LINUX=DIR, with the commit checked out that you send against.")
-    print(f"\nNothing was sent. Read the mails; --dry-run shows what would go out. Then, from {ROOT}:\n\n  {SEND} {shlex.quote(near(target))}/*.patch")
+    print(f"\nNothing was sent. Read the mails; --dry-run shows what would go out. Then, from {ROOT}:\n\n  {SEND} {shlex.quote(near(target))}/*.patch"
+          f"\n\nAfterwards, so that the next version knows of this one:\n\n  series/series mail --topic {args.topic} --sent")
