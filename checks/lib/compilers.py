@@ -122,7 +122,8 @@ class Folder:
 
     def compile(self, file: str, source: Optional[Path] = None) -> Said:
         said = Said()
-        at = self.scratch / file.replace('/', ',')
+        # No comma: -Wp, would split it.
+        at = self.scratch / file.replace('/', '__')
         for tool, command in self.commands[file].items():
             words = [f'-Wp,-MMD,{at}.d' if w.startswith('-Wp,-MMD,') else w for w in command]
             if '-o' in words:
