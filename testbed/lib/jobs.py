@@ -93,8 +93,11 @@ def execute(job: Job) -> None:
         job.rows.append(row(job.name, 'ERROR', f'{type(error).__name__}: {error}'))
 
 
-def fits(job: Job, running: list[Job]) -> bool:
+def fits(job: Job, running: list[Job], waiting: list[Job]) -> bool:
     if job.build and any(j.build for j in running):
+        return False
+    # Checks must not keep the next build, which most others wait for, from starting.
+    if job.share == CHECK and any(j.build for j in waiting) and sum(j.share == CHECK for j in running) >= ROOM - BUILD:
         return False
     return not running or sum(j.share for j in running) + job.share <= ROOM
 
@@ -117,7 +120,7 @@ def run(jobs: list[Job]) -> bool:
                 job.rows.append(row(job.name, 'ERROR', f'not run, since it needs: {broke.name}'))
         running = [j for j in jobs if j.state == 'running']
         for job in jobs:
-            if job.state == 'waiting' and all(n.state == 'passed' for n in job.needs) and fits(job, running):
+            if job.state == 'waiting' and all(n.state == 'passed' for n in job.needs) and fits(job, running, [j for j in jobs if j.state == 'waiting']):
                 job.state, job.began = 'running', time.monotonic()
                 thread = threading.Thread(target=execute, args=(job,), daemon=True)
                 threads[id(job)] = thread

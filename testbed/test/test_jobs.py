@@ -77,6 +77,19 @@ def test_builds_never_overlap_and_machines_have_room() -> None:
     assert most['build'] == 1 and most['all'] == jobs.ROOM, most
 
 
+def test_checks_leave_room_for_a_build() -> None:
+    order: list[str] = []
+
+    def note(job: jobs.Job) -> None:
+        order.append(job.name)
+        threading.Event().wait(0.5)
+    first = jobs.Job('fetch', note)
+    checks = [jobs.Job(f'c{n}', note) for n in range(6)]
+    build = jobs.Job('build', note, [first], jobs.BUILD, True)
+    assert quiet([first, *checks, build])
+    assert order.index('build') <= 4, order
+
+
 def result(verdict: str = 'FAIL', own: str = 'FAIL', sub: str = 'FAIL', splats: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
     return {'verdict': verdict, 'rows': [row('net:t', own), row('net:t', sub, subtest='s')],
             'splats': [{'fingerprint': f, 'section': place, 'kind': 'splat', 'allowed': ''} for f, place in splats]}
