@@ -28,7 +28,7 @@ PLANTED = {'gcc': 'void planted(void)\n{\n\tint unused;\n}\n', 'clang': 'void pl
 
 
 def make(src: Path, o: Path, cc: str, *args: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **KBUILD, 'CCACHE_BASEDIR': str(src)}
+    env = {**os.environ, **KBUILD, 'CCACHE_BASEDIR': str(src), 'CCACHE_DEPEND': '1'}
     for name in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS'):
         env.pop(name, None)
     done = subprocess.run(['setpriv', '--pdeathsig', 'TERM', 'make', '-C', str(src), f'O={o}', f'CC={cached(cc)}', '--no-print-directory',
@@ -130,7 +130,7 @@ class Folder:
                 words[words.index('-o') + 1] = f'{at}.o'
             if source:
                 words[-1] = str(source)
-            done = run(*words, cwd=self.o, env={**KBUILD, 'CCACHE_BASEDIR': str(self.src)})
+            done = run(*words, cwd=self.o, env={**KBUILD, 'CCACHE_BASEDIR': str(self.src), 'CCACHE_DEPEND': '1'})
             said.lines[tool] = self.normal(done.stdout + done.stderr)
             if done.returncode and not said.error:
                 errors = [line for line in lines(done.stdout + done.stderr) if 'error' in line]

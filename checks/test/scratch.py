@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Mapping, Optional
 
 import checkrun
+from judge import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 SPDX = '#!/bin/sh\n# SPDX-License-Identifier: GPL-2.0\n'
@@ -19,6 +20,7 @@ AUTHOR = ('-c', 'user.name=a', '-c', 'user.email=a@mail.test', '-c', 'commit.gpg
 RUN = """import sys, json
 from pathlib import Path
 import checkrun
+from judge import Row
 a = sys.argv[1:]
 r = checkrun.run(checkrun.load(Path(a[0])), *a[1:5], Path(a[5]), log=Path(a[6]))
 print(json.dumps([r.verdict, r.rows]))
@@ -83,6 +85,6 @@ class Scratch(unittest.TestCase):
 
     @staticmethod
     def show(result: checkrun.Result) -> str:
-        def line(row: dict[str, Any]) -> str:
+        def line(row: Row) -> str:
             return f"{row['verdict']} {row['subtest']} {row['reason']} {' | '.join(row['said'])}"
         return '\n'.join(map(line, result.rows))

@@ -185,6 +185,7 @@ t_check_mails_finds_what_was_changed() {
 	changed() { # changed SED FILE TEXT
 		rm -rf "$PWD-copy"
 		cp -r "$f" "$PWD-copy"
+		# shellcheck disable=SC2086 # $2 is a pattern
 		sed -i "$1" "$PWD-copy"/$2
 		fails python3 "$tool" mails kvm-irqfd "$PWD-copy"
 		says "$(said)" "kvm-irqfd: $3"

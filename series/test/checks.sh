@@ -763,7 +763,7 @@ t_maintainers_lines_go_to_their_sorted_place() {
 	is "$(sed -n '/^EVENT/,/^X/p' build/tree/MAINTAINERS | cut -f2 | tr '\n' ' ')" \
 		"EVENT FILES Somebody list@localhost a/first fs/ include/linux/eventfd.h include/linux/fs.h virt/last fs/x "
 	series/series refresh
-	is "$(git diff --name-only; cat MAINTAINERS | tr '\n' ';')" \
+	is "$(git diff --name-only; tr '\n' ';' < MAINTAINERS)" \
 		"series/6.12/kvm-irqfd.order
 SPDX-License-Identifier: GPL-2.0;;EVENT FILES;F:	a/first;F:	include/linux/eventfd.h;F:	virt/last;"
 	inverse

@@ -115,7 +115,7 @@ def judge(test: str, text: str, status: int, seconds: float, hung: bool = False)
 def environment(check: Check, base: str, base_commit: str, tip: str, topic: str, out: Path) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MAKELEVEL', 'MFLAGS')}
     return {**env, 'BASE': base, 'BASE_COMMIT': base_commit, 'TIP': tip, 'TOPIC': topic if check.per == 'topic' else '',
-            'OUT': str(out), 'PYTHONDONTWRITEBYTECODE': '1'}
+            'OUT': str(out), 'PROGRESS_FILE': f'{out}.progress', 'PYTHONDONTWRITEBYTECODE': '1'}
 
 
 def memo(check: Check, base: str, base_commit: str, tip: str, topic: str) -> Path:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """What `make run`, `make test` and `make broken` are made of: jobs, and what each needs."""
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import machine
 import results
 import scenariofile
 import variants
-from jobs import BUILD, MACHINE, Job
+from jobs import BUILD, CHECK, MACHINE, Job
 from judge import row
 from machine import commit_of, series
 from patchset.common import ROOT
@@ -146,16 +145,15 @@ def check_job(check: checkrun.Check, base: Base | None, topic: str, out: Path, n
     label = f'{base.name}: ' if base else ''
     name = f'{label}{check.name}' + (f' of {topic}' if topic else '')
 
+    log, progress = out.with_name(f'{out.name}.log'), out.with_name(f'{out.name}.progress')
+
     def work(job: Job) -> None:
-        shutil.rmtree(out, ignore_errors=True)
-        out.mkdir(parents=True)
+        job.progress = lambda: machine.words(progress)
         commit = commit_of(base.ref('base')) if base else ''
         tip = commit_of(base.ref(topic or 'all')) if base else ''
-        file = out / 'progress'
-        job.progress = lambda: machine.words(file)
-        result = checkrun.run(check, base.name if base else '', commit, tip, topic, out)
-        job.rows += result.rows
-    return Job(name, work, needs, BUILD if check.needs_build else 1, check.needs_build, machine.shown(out))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        job.rows += checkrun.run(check, base.name if base else '', commit, tip, topic, out, log).rows
+    return Job(name, work, needs, BUILD if check.needs_build else CHECK, check.needs_build, machine.shown(log))
 
 
 def check_jobs(bases: list[Base], out: Path) -> list[Job]:
