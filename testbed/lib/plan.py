@@ -190,6 +190,6 @@ def bisect_jobs(base: Base, config: str = 'debug') -> list[Job]:
 
 
 def bases() -> list[str]:
-    """Every base of the set, the default one first."""
-    show: dict[str, Any] = json.loads(series('6.12', 'show'))
-    return [str(b) for b in show['bases']]
+    """The bases that the set has patches for."""
+    known = json.loads(series('6.12', 'show'))['bases']
+    return [str(b) for b in known if any(t['patches'] for t in json.loads(series(str(b), 'show'))['topics'])]
