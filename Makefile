@@ -31,7 +31,7 @@ test: ## run everything that CI checks, on every base with patches; ALL=1 adds w
 
 .PHONY: check
 check: ## run one check, NAME=docs for instance, or list them
-	@testbed/bin/check $(if $(TOPIC),--topic $(TOPIC)) $(NAME)
+	@testbed/bin/check $(if $(TOPIC),--topic $(TOPIC)) $(or $(NAME),--list)
 
 .PHONY: broken
 broken: ## boot each broken variant RUNS=5 times: its test must fail, with its fingerprint
