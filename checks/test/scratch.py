@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Mapping, Optional
 
 import checkrun
-from judge import Row
+from rows import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 SPDX = '#!/bin/sh\n# SPDX-License-Identifier: GPL-2.0\n'
@@ -20,7 +20,6 @@ AUTHOR = ('-c', 'user.name=a', '-c', 'user.email=a@mail.test', '-c', 'commit.gpg
 RUN = """import sys, json
 from pathlib import Path
 import checkrun
-from judge import Row
 a = sys.argv[1:]
 r = checkrun.run(checkrun.load(Path(a[0])), *a[1:5], Path(a[5]), log=Path(a[6]))
 print(json.dumps([r.verdict, r.rows]))

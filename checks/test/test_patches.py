@@ -73,7 +73,7 @@ PATCHES: list[Patch] = [
     ('T: Plant a second for one that goes', '', {'fs/a.c': OLD + 'gcc: another\n'}, ['no new warning of gcc']),
     ('T: Plant a warning in a header', '', {'include/a.h': 'clang: in the header\n'}, ['no new warning of clang']),
     ('T: Plant a warning of one config', '', {'fs/a.c': OLD + 'more: new\n'},
-     ['no new warning of gcc', 'no new warning of clang']),
+     ['no new warning of gcc', 'no new warning of clang', 'no new warning of sparse']),
     ('T: Plant an error', '', {'fs/a.c': OLD + 'ERROR\n'}, ['compiles by gcc with W=1', 'compiles by clang with W=1']),
     ('T: Plant a link error', '', {'fs/a.c': OLD + 'NOLINK\n'}, ['builds with plain']),
     ('T: Mend it', '', {'fs/a.c': OLD}, []),

@@ -16,7 +16,7 @@ class Bare(Scratch):
         super().setUp()
         shutil.rmtree(self.root / 'series')
         for path in [*(self.root / 'checks').iterdir(), *(self.root / 'testbed/lib').iterdir()]:
-            if path.is_file() and path.name not in ('ktap.py', 'checkrun.py'):
+            if path.is_file() and path.name not in ('ktap.py', 'checkrun.py', 'rows.py'):
                 path.unlink()
 
     def bring(self, name: str) -> None:

@@ -281,7 +281,7 @@ t_refresh_refuses_to_remove_hand_edits_and_foreign_files() {
 }
 
 t_refresh_cut_off_anywhere_is_completed_by_the_next() {
-	local n=0 old new wrote cut=0 f
+	local n=0 old new wrote cut=0 f log=$PWD.wrote
 	files() { git ls-files -co --exclude-standard -z | sort -zu | xargs -0 sha256sum 2> /dev/null || true; }
 	rebase '/Add a test/d'
 	edit net/ipv6/ip6mr.c 40 amended
@@ -291,7 +291,7 @@ t_refresh_cut_off_anywhere_is_completed_by_the_next() {
 	cp -r . "$PWD-done"
 	cp -r build "$PWD-start"
 	old=$(files)
-	new=$(cd "$PWD-done" && series/series refresh 2> "$PWD.wrote" && files)
+	new=$(cd "$PWD-done" && series/series refresh 2> "$log" && files)
 	[[ $old != "$new" ]]
 	mkdir "$PWD-bin"
 	# a git that kills its caller at its Nth call: nothing is written yet
@@ -308,8 +308,8 @@ t_refresh_cut_off_anywhere_is_completed_by_the_next() {
 	series/series refresh
 	is "$(files)" "$new"
 	# after the first file, the second, ...
-	mapfile -t wrote < <(sed -n 's/^\(wrote\|removed\) //p' "$PWD.wrote")
-	is "${wrote[*]}" "net/ipv4/do-more.patch net/ipv6/rcu.patch series/6.12/ipmr-rcu.order series/6.12/kvm-irqfd.order tools/testing/t.c tools/testing/t.patch"
+	mapfile -t wrote < <(sed -n 's/^\(wrote\|removed\) //p' "$log")
+	is "${wrote[*]}" "net/ipv6/rcu.patch net/ipv4/do-more.patch series/6.12/kvm-irqfd.order series/6.12/ipmr-rcu.order tools/testing/t.c tools/testing/t.patch"
 	for (( n = 1; n <= ${#wrote[@]}; n++ )); do
 		git clean -q -d -f .
 		git checkout -q .
@@ -318,6 +318,8 @@ t_refresh_cut_off_anywhere_is_completed_by_the_next() {
 		for f in "${wrote[@]:0:n}"; do
 			if [[ -e $PWD-done/$f ]]; then cp "$PWD-done/$f" "$f"; else rm "$f"; fi
 		done
+		# refresh notes which file is whose before it writes the first one
+		git --git-dir=build/git fetch -q "$PWD-done/build/git" '+refs/notes/patch:refs/notes/patch'
 		touch build/git/patch-set-refresh-unfinished
 		fails series/series commits
 		says "$(said)" "a refresh, which was cut off" "make refresh"

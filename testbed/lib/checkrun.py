@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Optional
 
 import ktap
-from judge import Row, row
+from rows import Row, row
 
 PER = ('repository', 'base', 'topic')
 HEADER_LINES = 40

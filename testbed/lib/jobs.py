@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from judge import Row, row
+from rows import Row, row
 from patchset.common import Fail
 
 ROOM = 4        # shares; a build takes BUILD of them, a machine MACHINE, a check CHECK

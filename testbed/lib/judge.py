@@ -14,19 +14,9 @@ from typing import Any, TypedDict
 import console
 import ktap
 import scenariofile
+from rows import SAID_LINES, Row, row
 
 SPLAT_LINES = 40
-SAID_LINES = 20     # of what a test said before it failed
-
-
-class Row(TypedDict):
-    test: str
-    subtest: str
-    verdict: str
-    seconds: float | None
-    fingerprint: str
-    reason: str
-    said: list[str]     # lines of the log that stand before the verdict, if it needs explaining
 
 
 class Splat(TypedDict):
@@ -77,13 +67,6 @@ def sections(lines: Iterable[str], nonce: str) -> tuple[dict[str, Section], list
         elif word == 'exit':
             finished = True
     return tests, problems, finished
-
-
-def row(test: str, verdict: str, reason: str = '', subtest: str = '', seconds: float | None = None,
-        fingerprint: str = '', said: Iterable[str] = ()) -> Row:
-    return {'test': test, 'subtest': subtest, 'verdict': verdict, 'seconds': seconds,
-            'fingerprint': fingerprint, 'reason': reason,
-            'said': list(said)[-SAID_LINES:] if verdict in ('FAIL', 'ERROR') else []}
 
 
 def status_text(rc: int, test: scenariofile.Test, seconds: float | None) -> str:

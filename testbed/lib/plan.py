@@ -11,7 +11,7 @@ import results
 import scenariofile
 import variants
 from jobs import BUILD, CHECK, MACHINE, Job
-from judge import row
+from rows import row
 from machine import commit_of, series
 from patchset.common import ROOT
 from scenariofile import Scenario

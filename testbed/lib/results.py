@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from judge import Row, row
+from rows import Row, row
 from machine import shown
 
 COLUMNS = ('scenario', 'test', 'subtest', 'verdict', 'seconds', 'fingerprint', 'reason', 'log')

@@ -9,7 +9,7 @@ from typing import Any
 import jobs
 import variants
 from common import Case, folder, named_cases, write
-from judge import row
+from rows import row
 from patchset.common import Fail
 
 
