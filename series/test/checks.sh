@@ -731,9 +731,16 @@ t_src_touches_only_what_differs() {
 }
 
 t_two_runs_at_once_wait_for_each_other() {
-	( flock 9; sleep 1.5; echo released > "$PWD-released" ) 9> build/series.lock &
-	sleep 0.3
+	# The holder lets go when the run has said that it waits, or when it has not waited at all.
+	(
+		flock 9
+		: > "$PWD-held"
+		until grep -qs "waiting for" "$PWD-said" || [[ -e $PWD-ended ]]; do sleep 0.1; done
+		[[ -e $PWD-ended ]] || : > "$PWD-released"
+	) 9> build/series.lock &
+	until [[ -e $PWD-held ]]; do sleep 0.1; done
 	series/series tree 2> "$PWD-said"
+	: > "$PWD-ended"
 	says "$PWD-said" "waiting for"
 	[[ -e $PWD-released ]]
 	for _ in 1 2 3; do series/series tree & series/series refresh & series/series format & done > /dev/null

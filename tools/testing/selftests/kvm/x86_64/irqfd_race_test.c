@@ -19,6 +19,7 @@
 #include "irqfd_util.h"
 
 #define MAX_FDS		512
+#define MIN_ROUNDS	32
 
 static unsigned int race_seconds = 1;
 
@@ -37,8 +38,8 @@ static void add_fds(int nr)
 }
 
 /*
- * A race is a number of rounds.  In each round, all jobs run once, at the same time,
- * in threads of their own.
+ * A race is a number of rounds, some even if the machine is slow.  In each round, all
+ * jobs run once, at the same time, in threads of their own.
  */
 struct worker {
 	void (*job)(unsigned int *seed);
@@ -76,7 +77,7 @@ static unsigned int __race(void (*prepare)(unsigned int round), void (*check)(vo
 	pthread_barrier_init(&race_end, NULL, nr + 1);
 	for (i = 0; i < nr; i++)
 		thread_create(&workers[i].thread, worker_thread, &workers[i]);
-	for (round = 0; time(NULL) < end; round++) {
+	for (round = 0; round < MIN_ROUNDS || time(NULL) < end; round++) {
 		if (prepare)
 			prepare(round);
 		pthread_barrier_wait(&race_begin);
