@@ -2,14 +2,14 @@
 """Repository -> commits in build/git: the same input gives the same hashes everywhere."""
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
 import subprocess
 import tempfile
+import time
 from pathlib import Path
-from typing import Mapping, Optional, Sequence, Union
+from typing import Iterable, Mapping, Optional, Sequence, Union
 
 from .common import GITDIR, IDENT, NOTES, ROOT, Fail, Who, blob, encode, environment, git, make_hint, ref, run, say
 from .maintainers import FILE as MAINTAINERS, splice
@@ -17,6 +17,7 @@ from .patchfile import Patch
 from .repository import load, own
 
 Made = list[tuple[str, str]]    # [(.patch file, commit)]
+TEMPORARY = f"refs/making/{os.getpid()}"     # git fast-import wants a ref
 
 
 class Misfit(Fail):
@@ -80,74 +81,134 @@ def entry(here: Path) -> tuple[str, str]:
     return ("100755" if here.stat().st_mode & stat.S_IXUSR else "100644"), git("hash-object", "-w", "--no-filters", "--", str(here))
 
 
-def _add_files(file: str, patch: Patch, root: Path, env: Mapping[str, str]) -> None:
-    there = git("ls-files", "--cached", "-z", "--", *(":(literal)" + a for a in patch.adds), env=env).split("\0")
-    lines = []
+class Index:
+    """The files that some patches touch, and no others, as they are at START.
+
+    git reads and writes the whole index for each command, and the kernel's has 90,000
+    files. So this index makes no trees: what each patch changes goes to git fast-import,
+    which looks at the folders on the way alone.
+    """
+
+    def __init__(self, start: str, patches: Sequence[Patch], folder: str):
+        self.env = {"GIT_INDEX_FILE": f"{folder}/index"}
+        self.start, self.commits = start, [f"reset {TEMPORARY}\nfrom {start}\n"]
+        self.files: dict[str, str] = {}     # {path: "mode blob"}
+        paths = {path for p in patches for path in [*p.adds, *(f for f, _ in p.files), *([MAINTAINERS] if p.maintains else [])]}
+        asked = sorted(paths | {parent for path in paths for parent in _parents(path)})
+        for line in filter(None, git("ls-tree", "-z", "--full-tree", start, "--", *asked).split("\0") if asked else []):
+            meta, _, path = line.partition("\t")
+            mode, kind, sha = meta.split()
+            if kind == "blob":
+                self.files[path] = f"{mode} {sha}"
+        kinds = git("cat-file", "--batch-check=%(objecttype)", data="".join(f"{start}:{path}\n" for path in asked)).split("\n")
+        self.folders = {path for path, kind in zip(asked, kinds) if kind in ("tree", "commit")}
+        self.update(self.files)
+
+    def update(self, files: Mapping[str, str]) -> None:
+        git("update-index", "-z", "--index-info", data="".join(f"{entry}\t{path}\0" for path, entry in files.items()), env=self.env)
+
+    def taken(self, path: str) -> bool:
+        """Whether PATH is there, as a file or a folder, or cannot be."""
+        return path in self.files or path in self.folders or any(parent in self.files for parent in _parents(path)) \
+            or any(f.startswith(f"{path}/") for f in self.files)
+
+    def commit(self, message: str, who: Who, stamp: str) -> None:
+        """What has changed since the commit before becomes one more."""
+        new = {}
+        for line in filter(None, git("ls-files", "--stage", "-z", env=self.env).split("\0")):
+            meta, _, path = line.partition("\t")
+            new[path] = meta.rpartition(" ")[0]
+        text = encode(message).decode("latin-1")
+        lines = [f"commit {TEMPORARY}", f"mark :{len(self.commits)}", f"author {who[0]} <{who[1]}> {stamp}",
+                 f"committer {IDENT[0]} <{IDENT[1]}> {stamp}", f"data {len(text)}"]
+        lines = [encode(line).decode("latin-1") for line in lines]
+        changes = [f"D {path}" for path in self.files if path not in new]
+        changes += [f"M {entry} {path}" for path, entry in new.items() if self.files.get(path) != entry]
+        self.commits.append("\n".join(lines) + "\n" + text + "".join(encode(c).decode("latin-1") + "\n" for c in changes)
+                            + f"\nget-mark :{len(self.commits)}\n")
+        self.files = new
+
+    def made(self) -> list[str]:
+        """The hashes of the commits so far."""
+        return fast_import(self.commits) if len(self.commits) > 1 else []
+
+
+def fast_import(commands: Iterable[str]) -> list[str]:
+    """Runs COMMANDS, which use TEMPORARY for a ref, and returns what they ask for."""
+    drop = f"reset {TEMPORARY}\nfrom {'0' * 40}\n"
+    return git("fast-import", "--quiet", "--force", "--date-format=raw", data="".join([*commands, drop]).encode("latin-1")).split()
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _add_files(file: str, patch: Patch, root: Path, index: Index) -> None:
+    found = {}
     for path in patch.adds:
         here = root / own(path, root)
-        if path in there or any(t.startswith(path + "/") for t in there):
+        if index.taken(path):
             raise Misfit(file, f"adds {path}, which the base (or an earlier patch) has already", "edit the file instead of adding it")
         if not os.path.lexists(here) or here.is_dir():
             raise Fail(file, f"adds {path}, which is not in the repository", f"put the file at {path}, or remove the line Adds: {path}")
-        mode, sha = entry(here)
-        lines.append(f"{mode} {sha}\t{path}\0")
-    git("update-index", "-z", "--index-info", data="".join(lines), env=env)
+        found[path] = " ".join(entry(here))
+    index.update(found)
 
 
-def _splice(file: str, patch: Patch, env: Mapping[str, str]) -> None:
+def _splice(file: str, patch: Patch, index: Index) -> None:
     """The patch's lines of MAINTAINERS, each at its sorted place."""
-    if not git("ls-files", "--cached", "--", MAINTAINERS, env=env):
+    if MAINTAINERS not in index.files:
         raise Misfit(file, f"adds lines to {MAINTAINERS}, which the base has not", "give a whole tree of Linux")
     try:
-        sha = git("hash-object", "-w", "--stdin", data=splice(blob(f":{MAINTAINERS}", env=env), patch.maintains))
+        sha = git("hash-object", "-w", "--stdin", data=splice(blob(f":{MAINTAINERS}", env=index.env), patch.maintains))
     except ValueError as e:
         raise Misfit(file, str(e), f"put the line under another entry, or take it out, in {MAINTAINERS} of this repository") from e
-    git("update-index", "--cacheinfo", f"100644,{sha},{MAINTAINERS}", env=env)
+    index.update({MAINTAINERS: f"100644 {sha}"})
 
 
 def build(start: str, paths: Sequence[str], root: Path = ROOT, who: Who = IDENT, first: int = 1, quiet: bool = False) -> Made:
     """Commits the patches PATHS onto START, or raises a Misfit."""
     when, zone = git("show", "-s", "--format=%cd", "--date=raw", start).split(" ")
-    made, tip = Made(), start
+    patches = [load(path, root) for path in paths]
     with tempfile.TemporaryDirectory(prefix="index-", dir=GITDIR) as folder:
-        env = {"GIT_INDEX_FILE": f"{folder}/index"}
-        git("read-tree", start, env=env)
-        for number, path in enumerate(paths, first):
-            patch = load(path, root)
+        index = Index(start, patches, folder)
+        for number, (path, patch) in enumerate(zip(paths, patches), first):
             try:
                 if patch.adds:
-                    _add_files(path, patch, root, env)
+                    _add_files(path, patch, root, index)
                 if patch.diff:
-                    done = _git_apply("--cached", env={"GIT_DIR": str(GITDIR), **env}, data=patch.diff)
+                    done = _git_apply("--cached", env={"GIT_DIR": str(GITDIR), **index.env}, data=patch.diff)
                     if done.returncode:
-                        raise _misfit(tip, path, patch)
+                        raise _misfit([start, *index.made()][-1], path, patch)
                     if not quiet:
                         _report_offsets(path, patch, done.stderr)
                 if patch.maintains:
-                    _splice(path, patch, env)
+                    _splice(path, patch, index)
             except Misfit as e:
-                e.tip, e.made = tip, made
+                e.made = list(zip(paths, index.made()))
+                e.tip = [start, *index.made()][-1]
                 raise
-            tree = git("write-tree", env=env)
-            stamp = f"@{int(when) + number} {zone}"
-            tip = git("commit-tree", tree, "-p", tip, data=patch.message, env={
-                "GIT_AUTHOR_NAME": who[0], "GIT_AUTHOR_EMAIL": who[1], "GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp})
-            made.append((path, tip))
-    return made
+            index.commit(patch.message, who, f"{int(when) + number} {zone}")
+        return list(zip(paths, index.made(), strict=True))
 
 
 def note(pairs: Made) -> None:
     """Remembers which commit came from which .patch; git rebase and amend carry it on."""
-    have = {}
-    if ref(NOTES):
-        for line in git("notes", "--ref", NOTES, "list").split("\n"):
-            have[line.split(" ")[1]] = line.split(" ")[0]
-    for path, commit in pairs:
-        text = encode(f"{path}\n")
-        if have.get(commit) != hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest():
-            git("notes", "--ref", NOTES, "add", "-f", "-F", "-", commit, data=path + "\n")
+    have = noted()
+    new = {commit: encode(f"{path}\n").decode("latin-1") for path, commit in pairs if have.get(commit) != [path]}
+    if new:
+        start = ref(NOTES)
+        fast_import([f"commit {NOTES}\ncommitter {IDENT[0]} <{IDENT[1]}> {int(time.time())} +0000\ndata 0\n", f"from {start}\n" if start else "",
+                     *(f"N inline {commit}\ndata {len(text)}\n{text}" for commit, text in new.items())])
 
 
-def noted(commit: str) -> list[str]:
-    """The paths that a commit's note names."""
-    return git("notes", "--ref", NOTES, "show", commit, check=False).split()
+def noted() -> dict[str, list[str]]:
+    """{commit: the paths that its note names}."""
+    pairs = [line.split() for line in git("notes", "--ref", NOTES, "list").split("\n")] if ref(NOTES) else []
+    found, rest = {}, encode(git("cat-file", "--batch=%(objectsize)", "--buffer", data="".join(f"{sha}\n" for sha, _ in pairs)))
+    for _, commit in pairs:
+        size, _, rest = rest.partition(b"\n")
+        found[commit] = rest[:int(size)].decode("utf-8", "surrogateescape").split()
+        rest = rest[int(size) + 1:]
+    return found

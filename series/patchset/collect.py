@@ -2,6 +2,7 @@
 """Commits -> patches: what each changes, its topic, its file's name, the order files."""
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import Counter
@@ -30,6 +31,7 @@ class Change:
     path: str = ""  # its .patch file
 
 
+@functools.lru_cache(maxsize=None)
 def diff_of(commit: str) -> str:
     """The canonical diff of a commit, without its new files, MAINTAINERS and index lines."""
     lines = git(*DIFF, commit, "--", ".", f":(exclude,top){maintainers.FILE}").split("\n")
@@ -41,22 +43,26 @@ def commits(base: str, tip: str) -> list[Change]:
     """The Changes from BASE to TIP, checked: what cannot be a patch is refused, with the way out."""
     found: list[Change] = []
     added: dict[str, str] = {}
-    for line in git("rev-list", "--reverse", "--topo-order", "--parents", f"{base}..{tip}").split("\n"):
-        if not line:
+    for entry in git("log", "-z", "--reverse", "--topo-order", "--format=%H %P%n%s%n%b", f"{base}..{tip}").split("\0"):
+        if not entry:
             continue
+        line, subject, text = entry.split("\n", 2)
         commit, *parents = line.split()
-        subject, body = _message(commit)
+        body = _body(commit, subject, text)
         name = f"commit {commit[:12]} ({subject})"
         if len(parents) != 1:
             raise Fail(name, "is a merge", "make the history a line: git -C build/tree rebase set/" + f"{base_name()}/base")
         new: dict[str, tuple[str, str]] = {}
         edited: list[str] = []
-        for row in git("diff-tree", "-r", "--no-commit-id", "--no-renames", "--raw", "-z", commit).split("\0:"):
-            meta, _, path = row.lstrip(":").partition("\0")
-            path = path.rstrip("\0")
-            if not meta:
+        counts: Counter[str] = Counter()
+        rows = iter(git("diff-tree", "-r", "--no-commit-id", "--no-renames", "--raw", "--numstat", "-z", commit).split("\0"))
+        for row in filter(None, rows):
+            if not row.startswith(":"):
+                more, less, path = row.split("\t", 2)
+                counts[path] = int(more) + int(less) if more != "-" else -1
                 continue
-            _, mode, _, sha, status = meta.split()
+            path = next(rows)
+            _, mode, _, sha, status = row.split()
             check_path(name, path)
             if status == "A":
                 if path.startswith(OURS) or path in OUR_FILES or path.endswith(".patch"):
@@ -78,13 +84,9 @@ def commits(base: str, tip: str) -> list[Change]:
         diff = diff_of(commit) if edited else ""
         if not new and not edited:
             raise Fail(name, "changes nothing", "drop it: git -C build/tree rebase -i, and delete its line")
-        counts: Counter[str] = Counter()
-        for row in git("diff-tree", "-r", "--no-commit-id", "--no-renames", "--numstat", "-z", commit).split("\0"):
-            if row:
-                more, less, path = row.split("\t", 2)
-                if more == "-":
-                    raise Fail(name, f"{path} is a binary file", "a patch set holds text only")
-                counts[path] = int(more) + int(less)
+        for path, count in counts.items():
+            if count < 0:
+                raise Fail(name, f"{path} is a binary file", "a patch set holds text only")
         check_message(name, subject, body)
         top = max(edited or new, key=lambda p: counts[p])
         found.append(Change(commit, Patch(subject, body, list(new), diff, parse_diff(name, diff) if diff else [], maintains), new,
@@ -93,15 +95,14 @@ def commits(base: str, tip: str) -> list[Change]:
     return found
 
 
-def _message(commit: str) -> tuple[str, str]:
-    text = git("show", "-s", "--format=%s%x00%b", commit)
-    subject, _, body = text.partition("\0")
-    lines = [line.rstrip() for line in body.split("\n")]
+def _body(commit: str, subject: str, text: str) -> str:
+    """A changelog as a patch file has it."""
+    lines = [line.rstrip() for line in text.split("\n")]
     signed = [line for line in lines if re.match("Signed-off-by:", line, re.I)]
     if signed:
         say(f"NOTE: commit {commit[:12]} ({subject}): its {signed[0]!r} is left out; a person signs when sending")
         lines = [line for line in lines if line not in signed]
-    return subject, "\n".join(lines).strip("\n")
+    return "\n".join(lines).strip("\n")
 
 
 def match_paths(changes: Sequence[Change], known: Mapping[str, Patch]) -> None:
@@ -115,15 +116,15 @@ def match_paths(changes: Sequence[Change], known: Mapping[str, Patch]) -> None:
                 if free:
                     c.path = free[0]
                     taken[free[0]] = c
-    notes = {c.commit: chain.noted(c.commit) for c in changes}
-    take(lambda c: [p for p in notes[c.commit] if p in known and known[p].subject == c.patch.subject])
+    notes = chain.noted()
+    take(lambda c: [p for p in notes.get(c.commit, []) if p in known and known[p].subject == c.patch.subject])
     take(lambda c: [p for p in known if known[p].subject == c.patch.subject])
-    take(lambda c: notes[c.commit])
+    take(lambda c: notes.get(c.commit, []))
 
 
 def name_new(changes: Sequence[Change], topics: Sequence[Topic], known_topic: Mapping[str, str]) -> None:
     """Topic for each Change; a file name for each that has none."""
-    used, before = {c.path for c in changes}, ""
+    used, before, notes = {c.path for c in changes}, "", chain.noted()
     for c in changes:
         subject = c.patch.subject
         fits = [(len(p), t.name) for t in topics for p in t.prefixes if subject.startswith(p)]
@@ -140,7 +141,7 @@ def name_new(changes: Sequence[Change], topics: Sequence[Topic], known_topic: Ma
                        "reword it to start with one of: " + "; ".join(f"{t.name}: {' '.join(t.prefixes)}" for t in topics)
                        + "  (or add the prefix to series/topics)")
         before = c.topic
-        told = [p for p in chain.noted(c.commit) if p not in used and not c.path]     # a refresh that was cut off named it
+        told = [p for p in notes.get(c.commit, []) if p not in used and not c.path]     # a refresh that was cut off named it
         c.path = c.path or "".join(told[:1])
         if not c.path:
             rest = subject[max(fits)[0]:] if fits else subject.rpartition(": ")[2]

@@ -159,8 +159,9 @@ def wanted(base: str, tip: str, args: argparse.Namespace) -> tuple[Wanted, list[
     elsewhere = {p: repository.load(p) for b in repository.others() for p in repository.listed(base=b)}
     made = {}
     if base == ref("refs/tree/base"):
+        notes = chain.noted()
         for commit in git("rev-list", f"{base}..refs/tree/made").split():
-            for path in chain.noted(commit)[:1]:
+            for path in notes.get(commit, [])[:1]:
                 made[path] = collect.diff_of(commit)
     changes = collect.commits(base, tip)
     collect.match_paths(changes, known)

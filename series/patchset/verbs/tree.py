@@ -88,7 +88,7 @@ def go_on() -> None:
     tip = ref("refs/heads/set")
     if not tip or tip == at:
         raise Fail(rest[0], "is not committed in build/tree yet", f"git add what belongs to it, then: git commit -F {MESSAGE}")
-    if not chain.noted(tip):
+    if tip not in chain.noted():
         chain.note([(rest[0], tip)])
     try:
         more = chain.build(tip, rest[1:])

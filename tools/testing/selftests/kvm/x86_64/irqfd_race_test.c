@@ -19,7 +19,7 @@
 #include "irqfd_util.h"
 
 #define MAX_FDS		512
-#define MIN_ROUNDS	32
+#define MIN_ROUNDS	12
 
 static unsigned int race_seconds = 1;
 
