@@ -3,7 +3,8 @@
 # is), checks/ (what must hold without a boot) and testbed/bin (what must hold in a machine)
 # do the work. Each program has a --help.
 
-# The base is a folder of series/; `make test` without BASE= takes each that has patches.
+# The base is a folder of series/; `make test` without BASE= takes 6.12, and of the others the
+# checks that build no kernel.
 # LINUX=DIR builds on your own tree instead.
 export BASE LINUX ACCEL QEMU NO_INSTALL ALL
 
@@ -26,7 +27,7 @@ run: ## fetch the base, apply the set, build, boot, run the kselftests, show the
 	@testbed/bin/run $(ARGS)
 
 .PHONY: test
-test: ## run everything that CI checks, on every base with patches; ALL=1 adds what takes hours
+test: ## run everything that CI checks; ALL=1 adds what takes hours
 	@testbed/bin/test
 
 .PHONY: check

@@ -102,7 +102,7 @@ def variant_jobs(base: Base, found: list[Variant], runs: int, first_only: bool, 
     faults: set[str] = set()
     for v in found:
         fault = [machine.shown(v.fault)] if v.fault else []
-        key = f'{v.config} {v.fault} {v.head["Test"]} {v.head.get("Env")} {v.head.get("Append")}'
+        key = f'{v.config} {v.fault} {v.head["Test"]} {v.head.get("Env")} {v.head.get("Arguments")} {v.head.get("Append")}'
         if v.fault and key not in faults:
             faults.add(key)
             name = f'{v.fault.stem} alone, {v.subtest}'
@@ -156,13 +156,14 @@ def check_job(check: checkrun.Check, base: Base | None, topic: str, out: Path, n
     return Job(name, work, needs, BUILD if check.needs_build else CHECK, check.needs_build, machine.shown(log))
 
 
-def check_jobs(bases: list[Base], out: Path) -> list[Job]:
-    """Each check of checks/, as often as it says; the longest first, so that they overlap best."""
+def check_jobs(bases: list[Base], full: list[Base], out: Path) -> list[Job]:
+    """Each check of checks/, as often as it says, those that build a kernel only for the bases in
+    FULL; the longest first, so that they overlap best."""
     jobs = []
     for check in sorted(checkrun.find(ROOT), key=lambda c: -c.about):
         if check.per == 'repository':
             jobs.append(check_job(check, None, '', out / 'checks' / check.name, []))
-        for base in bases if check.per != 'repository' else []:
+        for base in (full if check.needs_build else bases) if check.per != 'repository' else []:
             for topic in base.topics if check.per == 'topic' else ['']:
                 folder = base.out / 'checks' / (f'{check.name}-{topic}' if topic else check.name)
                 jobs.append(check_job(check, base, topic, folder, [base.fetch]))

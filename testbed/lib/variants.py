@@ -9,11 +9,13 @@ variant for one base. The last paragraph before "---" says, a line each and in a
   Fingerprint: REGEX             of the first splat, as testbed/bin/fingerprint prints it;
                                  "not ok" where the test itself notices
   Base: NAME...                  only these bases; default: all that have the topic
+  When: all                      only `make test ALL=1` and `make broken` take it
   Fault: NAME                    testbed/faults/TOPIC/NAME.patch goes below the variant. It
                                  widens a window or forces a rare event. With it alone the
                                  test must pass; that is run too
   On: base                       against the base with the set's selftests instead of the set
   Env: NAME=VALUE...             the test's environment
+  Arguments: WORDS               of the test, behind -r SUBTEST
   Append: WORDS                  for the kernel's command line
   Timeout: SECONDS               of the test (180); the machine gets 60 more
 """
@@ -26,7 +28,7 @@ from patchset.common import ROOT, Fail
 from scenariofile import Scenario, Test
 
 FOLDER = ROOT / 'testbed' / 'broken'
-KEYS = ('Test', 'Config', 'Fingerprint', 'Base', 'Fault', 'On', 'Env', 'Append', 'Timeout')
+KEYS = ('Test', 'Config', 'Fingerprint', 'Base', 'When', 'Fault', 'On', 'Env', 'Arguments', 'Append', 'Timeout')
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Variant:
         """One boot of its test. The first splat decides, so the machine panics there: what
         broken lists and locks do next is often to spin."""
         limit = int(self.head.get('Timeout', '180'))
-        args = self.head.get('Env', '').split() + ['-r', self.subtest]
+        args = self.head.get('Env', '').split() + ['-r', self.subtest] + self.head.get('Arguments', '').split()
         return Scenario(self.name, str(self.path), self.config, limit + 60,
                         append=f'panic_on_warn=1 {self.head.get("Append", "")}'.strip(),
                         tests=[Test(self.test, 'ktap', True, limit, args)])
@@ -90,6 +92,8 @@ def read(path: Path) -> Variant:
         raise Fail(shown(path), 'its Timeout: is no number of seconds', 'correct it')
     if not all(re.fullmatch(r'[A-Z][A-Z0-9_]*=\S*', w) for w in head.get('Env', '').split()):
         raise Fail(shown(path), 'its Env: is not NAME=VALUE...', 'correct it')
+    if head.get('When', 'all') != 'all':
+        raise Fail(shown(path), f'its When: is not "all" but "{head["When"]}"', 'correct it')
     if head.get('On', 'base') != 'base':
         raise Fail(shown(path), f'its On: is not "base" but "{head["On"]}"', 'correct it')
     try:
