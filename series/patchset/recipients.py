@@ -74,6 +74,7 @@ def recipients(tree: Path, files: Sequence[Path], sender: Who) -> list[list[Who]
 
 def checkpatch(tree: Path, mails: Sequence[bytes]) -> list[list[str]]:
     """What checkpatch --strict says of each of MAILS (bytes), sign-offs included.
+    UNKNOWN_COMMIT_ID: a base is one commit, without the history that a Fixes: is in.
     FILE_PATH_CHANGES comes with each new file; check-patches asks for its entry instead, and
     looks for typing errors, which takes long."""
     if not (tree / "scripts/checkpatch.pl").is_file():
@@ -83,7 +84,7 @@ def checkpatch(tree: Path, mails: Sequence[bytes]) -> list[list[str]]:
         files = [Path(folder) / f"{n:04}" for n in range(len(mails))]
         for file, mail in zip(files, mails):
             file.write_bytes(mail)
-        done = _perl(tree, ["scripts/checkpatch.pl", "--strict", "--terse", "--no-summary", "--show-types", "--ignore", "FILE_PATH_CHANGES",
+        done = _perl(tree, ["scripts/checkpatch.pl", "--strict", "--terse", "--no-summary", "--show-types", "--ignore", "FILE_PATH_CHANGES,UNKNOWN_COMMIT_ID",
                             *files], check=False) if files else None
     for line in (done.stdout + done.stderr).split("\n") if done else []:
         found = re.match(re.escape(folder) + r"/(\d+):(\d+.*)", line)
