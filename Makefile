@@ -6,7 +6,7 @@
 # The base is a folder of series/; `make test` without BASE= takes 6.12, and of the others the
 # checks that build no kernel.
 # LINUX=DIR builds on your own tree instead.
-export BASE LINUX ACCEL QEMU NO_INSTALL ALL
+export BASE LINUX ACCEL QEMU NO_INSTALL ALL QUICK
 
 # Kernels are built with -j of their own; two targets at once would meet in build/.
 .NOTPARALLEL:
@@ -37,6 +37,10 @@ check: ## run one check, NAME=docs for instance, or list them
 .PHONY: broken
 broken: ## boot each broken variant RUNS=5 times: its test must fail, with its fingerprint
 	@testbed/bin/broken --runs $(or $(RUNS),5) $(ARGS)
+
+.PHONY: bench
+bench: ## compare the set with the base: what irqfds cost; QUICK=1 boots each only twice
+	@testbed/bin/bench $(ARGS)
 
 .PHONY: tree
 tree: ## make build/tree: a git tree with the base and one commit per patch, to edit

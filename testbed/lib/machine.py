@@ -135,8 +135,9 @@ def again(old: Path, new: Path) -> None:
             os.link(old / name, new / name)
 
 
-def boot(out: Path) -> dict[str, Any]:
-    """Boots what build() left in a folder; the verdict is also in verdict.json there."""
+def boot(out: Path, icount: bool = False) -> dict[str, Any]:
+    """Boots what build() left in a folder; the verdict is also in verdict.json there. With
+    ICOUNT, the machine's time is instructions."""
     about, scenario = about_of(out), scenario_of(out)
     for name in LOGS:
         (out / name).unlink(missing_ok=True)
@@ -144,6 +145,8 @@ def boot(out: Path) -> dict[str, Any]:
                               '--timeout', str(scenario.timeout), '--memory', scenario.memory]
     if scenario.append:
         argv += ['--append', scenario.append]
+    if icount:
+        argv.append('--icount')
     sh(argv, out / 'vm.log', about['base'], what=f'machine of {scenario.name}')
     return verdict(out)
 

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the benchmark reads from its boots, and what it makes of the figures."""
+import json
+import sys
+from typing import Any
+
+import measured
+from common import Case, named_cases
+from patchset.common import Fail
+
+
+def line(name: str, irqfds: int, p50: float, **more: Any) -> str:
+    return json.dumps({'row': name, 'irqfds': irqfds, 'samples': 9, 'min': p50, 'p50': p50, 'p99': p50, 'max': p50, **more})
+
+
+def refuses(text: str, word: str) -> bool:
+    try:
+        measured.read(text, 'LOG')
+    except Fail as error:
+        return word in error.text
+    return False
+
+
+def test_rows_are_read_between_other_lines() -> None:
+    found = measured.read(f'@@ boot\n{line("a", 1, 5)}\nwords\n{line("b", 2, 7)}\n', 'LOG')
+    assert [(r['row'], r['p50']) for r in found] == [('a', 5), ('b', 7)], found
+
+
+def test_a_log_without_rows_or_with_a_bad_one_is_an_error() -> None:
+    assert refuses('@@ boot\n', 'no row')
+    assert refuses(line('a', 1, 5)[:-9], 'cannot be read')
+    assert refuses(line('a', 1, 5, p99='x'), 'cannot be read')
+    assert refuses(line('a', 1, -5), 'cannot be read')
+
+
+def test_ratios_are_of_medians_and_above_one_where_the_set_is_faster() -> None:
+    boots = [(on, measured.read(line('a', 1, ns), 'LOG')) for on, ns in
+             (('base', 100), ('set', 10), ('base', 120), ('set', 1000), ('base', 900), ('set', 12))]
+    row, = measured.collect(boots)
+    assert row.median('base', 'p50') == 120 and row.median('set', 'p50') == 12 and row.ratio('p50') == 10
+
+
+def test_the_empty_vm_is_taken_off_both() -> None:
+    boots = [(on, measured.read(f'{line("release", 0, 50)}\n{line("release", 64, ns)}', 'LOG')) for on, ns in
+             (('base', 1050), ('set', 150))]
+    table = measured.markdown(measured.collect(boots))
+    assert '| release, less the empty VM | 64 |' in table and '| 10.00 |' in table, table
+    assert '| release |  |' in table, table
+
+
+def test_a_row_that_a_boot_lacks_is_an_error() -> None:
+    boots = [('base', measured.read(line('a', 1, 5), 'LOG')), ('set', measured.read(line('b', 1, 5), 'LOG'))]
+    try:
+        measured.collect(boots)
+    except Fail as error:
+        assert 'was measured in' in error.text
+    else:
+        raise AssertionError('nothing was noticed')
+
+
+def cases() -> list[Case]:
+    return named_cases(sys.modules[__name__], 'measured')
