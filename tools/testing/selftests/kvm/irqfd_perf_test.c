@@ -63,12 +63,15 @@ static void report(const char *row, int irqfds, int ops)
 	p50 = (double)samples[nr_samples / 2] / ops;
 	p99 = (double)samples[nr_samples * 99 / 100] / ops;
 	max = (double)samples[nr_samples - 1] / ops;
-	if (machine_readable)
-		printf("{\"row\": \"%s\", \"irqfds\": %d, \"samples\": %d, \"min\": %.0f, \"p50\": %.0f, \"p99\": %.0f, \"max\": %.0f}\n",
-		       row, irqfds, nr_samples, min, p50, p99, max);
-	else
+	if (machine_readable) {
+		printf("{\"row\": \"%s\", \"irqfds\": %d, \"samples\": %d, ", row, irqfds,
+		       nr_samples);
+		printf("\"min\": %.0f, \"p50\": %.0f, \"p99\": %.0f, \"max\": %.0f}\n",
+		       min, p50, p99, max);
+	} else {
 		printf("%-26s %6d %8d %12.2f %12.2f %12.2f %12.2f\n", row, irqfds,
 		       nr_samples, min / 1000, p50 / 1000, p99 / 1000, max / 1000);
+	}
 	fflush(stdout);
 	nr_samples = 0;
 }
@@ -436,7 +439,8 @@ int main(int argc, char *argv[])
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_IRQCHIP));
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_IRQFD_RESAMPLE));
 
-	limit.rlim_cur = limit.rlim_max = max_irqfds + 1024;
+	limit.rlim_cur = max_irqfds + 1024;
+	limit.rlim_max = limit.rlim_cur;
 	if (setrlimit(RLIMIT_NOFILE, &limit))
 		ksft_exit_skip("%d irqfds need RLIMIT_NOFILE of %lu, errno: %d\n",
 			       max_irqfds, (unsigned long)limit.rlim_cur, errno);
