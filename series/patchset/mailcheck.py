@@ -12,7 +12,7 @@ from typing import Iterator, Sequence, Union
 from . import identity, recipients
 from .common import GITDIR, ROOT, Fail, encode, environment, git, run
 from .mailfile import Mail, read
-from .mails import MOST
+from .mails import NETDEV_MOST
 from .patchfile import read_text
 from .repository import cover_path, prefix_of
 
@@ -43,8 +43,11 @@ class Checks:
         if got != want:
             yield f"the mails are {got}, the topic's are {want}"
         yield from (f"{m.name}: says /{m.of}, there are {len(self.commits)} patches" for m in self.mails if m.of != len(self.commits))
-        if not 1 <= len(self.commits) <= MOST:
-            yield f"{len(self.commits)} patches, between 1 and {MOST} make a series"
+        if not self.commits:
+            yield "there is no patch"
+        netdev = git("diff", "--name-only", self.base, self.tip, "--", "net")
+        if netdev and len(self.commits) > NETDEV_MOST:
+            yield f"{len(self.commits)} patches, netdev takes no more than {NETDEV_MOST} at a time"
 
     def on_subject_prefix(self) -> Iterator[str]:
         yield from (f"{m.name}: [{m.prefix}], not [{self.prefix}]" for m in self.mails if m.prefix != self.prefix)

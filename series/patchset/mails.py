@@ -14,7 +14,7 @@ from .common import IDENT, ROOT, Fail, Who, encode, environment, git, run, say
 from .patchfile import check_message, read_text
 from .repository import cover_path
 
-MOST = 15       # patches in a series, as netdev has it
+NETDEV_MOST = 15    # patches in a series
 
 
 def configured() -> Optional[Who]:
