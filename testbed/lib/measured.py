@@ -3,6 +3,7 @@
 the base with the set."""
 import json
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,21 +25,25 @@ class Row:
     def median(self, on: str, figure: str) -> float:
         return statistics.median(self.values(on, figure))
 
-    def ratio(self, figure: str, floor: dict[str, float] | None = None) -> float:
-        """base/set, of medians over the boots; FLOOR is taken off both."""
-        low = floor or {}
-        return (self.median('base', figure) - low.get('base', 0)) / max(self.median('set', figure) - low.get('set', 0), 1)
+    def ratio(self, figure: str) -> str:
+        """base/set, of medians over the boots. 99 of a hundred needs a hundred samples."""
+        enough = figure != 'p99' or min(self.values('base', 'samples') + self.values('set', 'samples')) >= 100
+        return f'{self.median("base", figure) / self.median("set", figure):.2f}' if enough and self.median('set', figure) else '-'
 
-    def spread(self, on: str, figure: str) -> str:
+    def spread(self, on: str, figure: str, show: Callable[[float], str]) -> str:
         found = self.values(on, figure)
-        return f'{time(min(found))} to {time(max(found))}'
+        return f'{show(min(found))} to {show(max(found))}'
 
 
 def time(ns: float) -> str:
     for unit, size in (('s', 1e9), ('ms', 1e6), ('µs', 1e3)):
-        if ns >= size:
+        if ns >= size * 0.9995:
             return f'{ns / size:.3g} {unit}'
     return f'{ns:.0f} ns'
+
+
+def count(number: float) -> str:
+    return f'{number:.0f}'
 
 
 def read(text: str, log: str) -> list[dict[str, Any]]:
@@ -65,7 +70,7 @@ def collect(boots: list[tuple[str, list[dict[str, Any]]]]) -> list[Row]:
     for on, found in boots:
         for r in found:
             row = rows.setdefault((r['row'], r['irqfds']), Row(r['row'], r['irqfds']))
-            for figure in FIGURES:
+            for figure in ('samples', *FIGURES):
                 row.found.setdefault(on, {}).setdefault(figure, []).append(float(r[figure]))
     for on in ('base', 'set'):
         count = sum(o == on for o, _ in boots)
@@ -75,17 +80,11 @@ def collect(boots: list[tuple[str, list[dict[str, Any]]]]) -> list[Row]:
     return list(rows.values())
 
 
-def markdown(rows: list[Row]) -> str:
+def markdown(rows: list[Row], show: Callable[[float], str] = time) -> str:
     """The table: medians over the boots, and the range of the boots' medians."""
     lines = ['| what | irqfds | base | set | base/set | base/set, p99 | base/set, max |', '|---|--:|--:|--:|--:|--:|--:|']
-    empty = {r.name: {on: r.median(on, 'p50') for on in ('base', 'set')} for r in rows if r.irqfds == 0}
     for row in rows:
-        floor = empty.get(row.name) if row.irqfds else None
-        # What is hardly more than the empty VM would leave a difference of noise.
-        if floor and any(row.median(on, 'p50') < 2 * floor[on] for on in ('base', 'set')):
-            floor = None
-        cells = [row.name + (', less the empty VM' if floor else ''), str(row.irqfds or ''),
-                 *(f'{time(row.median(on, "p50"))} ({row.spread(on, "p50")})' for on in ('base', 'set')),
-                 f'{row.ratio("p50", floor):.2f}', *(f'{row.ratio(figure):.2f}' for figure in ('p99', 'max'))]
+        cells = [row.name, str(row.irqfds), *(f'{show(row.median(on, "p50"))} ({row.spread(on, "p50", show)})' for on in ('base', 'set')),
+                 *(row.ratio(figure) for figure in ('p50', 'p99', 'max'))]
         lines.append(f'| {" | ".join(cells)} |')
     return ''.join(line + '\n' for line in lines)

@@ -37,15 +37,21 @@ def test_ratios_are_of_medians_and_above_one_where_the_set_is_faster() -> None:
     boots = [(on, measured.read(line('a', 1, ns), 'LOG')) for on, ns in
              (('base', 100), ('set', 10), ('base', 120), ('set', 1000), ('base', 900), ('set', 12))]
     row, = measured.collect(boots)
-    assert row.median('base', 'p50') == 120 and row.median('set', 'p50') == 12 and row.ratio('p50') == 10
+    assert row.median('base', 'p50') == 120 and row.median('set', 'p50') == 12 and row.ratio('p50') == '10.00'
 
 
-def test_the_empty_vm_is_taken_off_both() -> None:
-    boots = [(on, measured.read(f'{line("release", 0, 50)}\n{line("release", 64, ns)}', 'LOG')) for on, ns in
-             (('base', 1050), ('set', 150))]
+def test_the_table_has_a_ratio_only_where_it_means_something() -> None:
+    boots = [(on, measured.read(f'{line("few", 0, 50)}\n{line("many", 64, ns, samples=100)}\n{line("none", 1, 0)}', 'LOG'))
+             for on, ns in (('base', 1000), ('set', 100))]
     table = measured.markdown(measured.collect(boots))
-    assert '| release, less the empty VM | 64 |' in table and '| 10.00 |' in table, table
-    assert '| release |  |' in table, table
+    assert '| few | 0 | 50 ns (50 ns to 50 ns) | 50 ns (50 ns to 50 ns) | 1.00 | - | 1.00 |' in table, table
+    assert '| many | 64 | 1 µs (1 µs to 1 µs) | 100 ns (100 ns to 100 ns) | 10.00 | 10.00 | 10.00 |' in table, table
+    assert '| none | 1 | 0 ns (0 ns to 0 ns) | 0 ns (0 ns to 0 ns) | - | - | - |' in table, table
+
+
+def test_times_are_rounded_into_their_unit() -> None:
+    shown = [measured.time(ns) for ns in (999, 999.4, 999.6, 999400, 999600, 1e6, 12345678)]
+    assert shown == ['999 ns', '999 ns', '1 µs', '999 µs', '1 ms', '1 ms', '12.3 ms'], shown
 
 
 def test_a_row_that_a_boot_lacks_is_an_error() -> None:

@@ -80,7 +80,8 @@ def test_a_folder_without_verdict_is_an_error() -> None:
 
 def test_wrong_names_end_before_anything_is_built() -> None:
     for command, base, word in (('run kvm-irqfd.dbug', '', 'kvm-irqfd.debug'), ('run', '6.66', '6.12'),
-                                ('run kvm-irqfd.debug --test kvm:gone', '', 'kvm:'), ('broken gone', '', 'no-grace-period')):
+                                ('run kvm-irqfd.debug --test kvm:gone', '', 'kvm:'), ('broken gone', '', 'no-flush-of-inject'),
+                                ('bench --boots 0', '', 'number of boots'), ('bench --patch gone', '', 'no such file')):
         argv = command.split()
         got = run(os.path.join(BIN, argv[0]), *argv[1:], env={'NO_INSTALL': '1', 'BASE': base})
         assert got.returncode == 2 and word in got.stderr and got.stderr.count('error:') == 1, (command, base, got)

@@ -20,6 +20,7 @@
 #define GSI_MSI		24
 #define VECTOR		0x40
 #define MAX_SAMPLES	20000
+#define MAX_ROUNDS	20
 
 static int max_irqfds = 4096;
 static int rounds = 9;
@@ -41,8 +42,8 @@ static void add_sample(u64 begin)
 {
 	u64 ns = now() - begin;
 
-	if (nr_samples < MAX_SAMPLES)
-		samples[nr_samples++] = ns;
+	TEST_ASSERT(nr_samples < MAX_SAMPLES, "Too many samples, use fewer rounds");
+	samples[nr_samples++] = ns;
 }
 
 static int compare(const void *a, const void *b)
@@ -74,6 +75,13 @@ static void report(const char *row, int irqfds, int ops)
 	}
 	fflush(stdout);
 	nr_samples = 0;
+}
+
+static void thread_create(pthread_t *thread, void *(*fn)(void *), void *arg)
+{
+	int r = pthread_create(thread, NULL, fn, arg);
+
+	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
 }
 
 static int new_eventfd(void)
@@ -167,7 +175,10 @@ static void add_vcpu(struct kvm_vm *vm)
 	vcpu_ioctl(vcpu, KVM_SET_LAPIC, &lapic);
 }
 
-/* The last reference to the VM, so this releases it. */
+/*
+ * Close the VM's file, which ends its irqfds.  If the library has a stats fd, the VM
+ * itself stays until kvm_vm_free().
+ */
 static void release_vm(struct kvm_vm *vm)
 {
 	static int null = -1;
@@ -184,12 +195,13 @@ static void measure_vm(int nr)
 	int i;
 
 	open_fds(nr);
-	for (i = 0; i < rounds; i++) {
+	for (i = 0; i <= rounds; i++) {
 		vm = create_vm();
 		assign_all(vm, nr);
 		begin = now();
 		release_vm(vm);
-		add_sample(begin);
+		if (i)	/* The first one warms up. */
+			add_sample(begin);
 		kvm_vm_free(vm);
 	}
 	report("release VM", nr, 1);
@@ -202,31 +214,33 @@ static void measure_close(int nr)
 	u64 begin;
 	int i;
 
-	for (i = 0; i < rounds; i++) {
+	for (i = 0; i <= rounds; i++) {
 		vm = create_vm();
 		open_fds(nr);
 		assign_all(vm, nr);
 		begin = now();
 		close_fds(nr);
 		release_vm(vm);
-		add_sample(begin);
+		if (i)
+			add_sample(begin);
 		kvm_vm_free(vm);
 	}
 	report("close eventfds, release VM", nr, 1);
 }
 
-static void measure_assign(int nr)
+static void measure_assign(int nr, int times)
 {
 	struct kvm_vm *vm;
 	u64 begin;
 	int i;
 
 	open_fds(nr);
-	for (i = 0; i < rounds; i++) {
+	for (i = 0; i <= times; i++) {
 		vm = create_vm();
 		begin = now();
 		assign_all(vm, nr);
-		add_sample(begin);
+		if (i)
+			add_sample(begin);
 		kvm_vm_free(vm);
 	}
 	report("assign", nr, nr);
@@ -301,23 +315,33 @@ static void *neighbour_thread(void *arg)
 	return NULL;
 }
 
+/* The longest deassign while a neighbour ends. */
 static void measure_deassign_busy(int nr)
 {
 	struct kvm_vm *vm = create_vm();
-	int fd = new_eventfd();
-	u64 begin;
-	bool was;
+	int fd = new_eventfd(), times, seen = 0;
+	u64 begin, ns, longest = 0;
+	bool ending;
 
 	open_fds(nr);
 	neighbour.nr = nr;
-	pthread_create(&neighbour.thread, NULL, neighbour_thread, NULL);
-	while (READ_ONCE(neighbour.times) < rounds * 5) {
+	thread_create(&neighbour.thread, neighbour_thread, NULL);
+	while (nr_samples < rounds * 5) {
 		assign(vm, fd);
-		was = READ_ONCE(neighbour.ending);
+		ending = READ_ONCE(neighbour.ending);
 		begin = now();
 		deassign(vm, fd);
-		if (was)
-			add_sample(begin);
+		ns = now() - begin;
+		if (ending && ns > longest)
+			longest = ns;
+
+		/* One sample per neighbour, so that a long wait counts in full. */
+		times = READ_ONCE(neighbour.times);
+		if (times != seen && longest) {
+			samples[nr_samples++] = longest;
+			longest = 0;
+		}
+		seen = times;
 	}
 	WRITE_ONCE(neighbour.stop, true);
 	pthread_join(neighbour.thread, NULL);
@@ -349,6 +373,7 @@ static void measure_resample(bool end)
 	kvm_vm_free(vm);
 }
 
+/* The pin of GSI_IOAPIC is masked.  Most signals find its work item queued already. */
 static void measure_signal(const char *row, u32 gsi)
 {
 	struct kvm_vm *vm = create_vm();
@@ -388,7 +413,7 @@ static void measure_signal_routing(int nr)
 	add_vcpu(vm);
 	open_fds(nr);
 	assign_all(vm, nr);
-	pthread_create(&thread, NULL, routing_thread, vm);
+	thread_create(&thread, routing_thread, vm);
 	for (i = 0; i < rounds * 1000; i++) {
 		begin = now();
 		eventfd_write(fds[nr - 1], 1);
@@ -413,8 +438,9 @@ static void help(const char *name)
 
 int main(int argc, char *argv[])
 {
+	static const int sizes[] = { 0, 1, 16, 256, 1024 };
 	struct rlimit limit;
-	int opt, nr;
+	int opt, i;
 
 	while ((opt = getopt(argc, argv, "1hmn:r:")) != -1) {
 		switch (opt) {
@@ -429,6 +455,7 @@ int main(int argc, char *argv[])
 			break;
 		case 'r':
 			rounds = atoi_positive("Rounds", optarg);
+			TEST_ASSERT(rounds <= MAX_ROUNDS, "At most %d rounds", MAX_ROUNDS);
 			break;
 		default:
 			help(argv[0]);
@@ -439,8 +466,9 @@ int main(int argc, char *argv[])
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_IRQCHIP));
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_IRQFD_RESAMPLE));
 
-	limit.rlim_cur = max_irqfds + 1024;
-	limit.rlim_max = limit.rlim_cur;
+	TEST_ASSERT(!getrlimit(RLIMIT_NOFILE, &limit), "getrlimit(), errno: %d", errno);
+	limit.rlim_cur = max(limit.rlim_cur, (rlim_t)max_irqfds + 1024);
+	limit.rlim_max = max(limit.rlim_max, limit.rlim_cur);
 	if (setrlimit(RLIMIT_NOFILE, &limit))
 		ksft_exit_skip("%d irqfds need RLIMIT_NOFILE of %lu, errno: %d\n",
 			       max_irqfds, (unsigned long)limit.rlim_cur, errno);
@@ -451,13 +479,13 @@ int main(int argc, char *argv[])
 		printf("%-26s %6s %8s %12s %12s %12s %12s\n", "microseconds", "irqfds",
 		       "samples", "min", "p50", "p99", "max");
 
-	measure_vm(0);
-	for (nr = 1; nr <= max_irqfds; nr *= nr == 1 ? 16 : 4)
-		if (nr != 64)
-			measure_vm(nr);
+	for (i = 0; i < ARRAY_SIZE(sizes) && sizes[i] < max_irqfds; i++)
+		measure_vm(sizes[i]);
+	measure_vm(max_irqfds);
 	measure_close(max_irqfds);
-	measure_assign(16);
-	measure_assign(max_irqfds);
+	if (max_irqfds > 16)
+		measure_assign(16, rounds * 20);
+	measure_assign(max_irqfds, rounds);
 	measure_one_more(max_irqfds, false);
 	measure_deassign();
 	measure_one_more(max_irqfds, true);
@@ -466,7 +494,7 @@ int main(int argc, char *argv[])
 	measure_resample(false);
 	measure_resample(true);
 	measure_signal("signal, MSI", GSI_MSI);
-	measure_signal("signal, by work item", GSI_IOAPIC);
+	measure_signal("signal, queue work item", GSI_IOAPIC);
 	if (!one_thread)
 		measure_signal_routing(max_irqfds);
 
