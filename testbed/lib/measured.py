@@ -80,6 +80,17 @@ def collect(boots: list[tuple[str, list[dict[str, Any]]]]) -> list[Row]:
     return list(rows.values())
 
 
+def plot(rows: list[Row], name: str, unit: str, out: str) -> str:
+    """A gnuplot script that draws what NAME costs against the number of irqfds."""
+    found = sorted((r for r in rows if r.name == name and r.irqfds), key=lambda r: r.irqfds)
+    lines = ['set terminal svg size 640,420 dynamic background "white"', f'set output "{out}"', 'set logscale xy', 'set key top left',
+             f'set title "{name}, median and range of the boots"', 'set xlabel "irqfds"', f'set ylabel "{unit}"',
+             "plot '-' with yerrorlines title 'base', '-' with yerrorlines title 'set'"]
+    for on in ('base', 'set'):
+        lines += [f'{r.irqfds} {r.median(on, "p50")} {min(r.values(on, "p50"))} {max(r.values(on, "p50"))}' for r in found] + ['e']
+    return ''.join(line + '\n' for line in lines)
+
+
 def markdown(rows: list[Row], show: Callable[[float], str] = time) -> str:
     """The table: medians over the boots, and the range of the boots' medians."""
     lines = ['| what | irqfds | base | set | base/set | base/set, p99 | base/set, max |', '|---|--:|--:|--:|--:|--:|--:|']

@@ -49,6 +49,13 @@ def test_the_table_has_a_ratio_only_where_it_means_something() -> None:
     assert '| none | 1 | 0 ns (0 ns to 0 ns) | 0 ns (0 ns to 0 ns) | - | - | - |' in table, table
 
 
+def test_the_plot_has_a_line_for_each_side_without_the_empty_vm() -> None:
+    boots = [(on, measured.read('\n'.join(line('release', n, ns * n) for n in (16, 0, 1)), 'LOG')) for on, ns in
+             (('base', 50), ('base', 70), ('set', 5))]
+    script = measured.plot(measured.collect(boots), 'release', 'ns', '/o.svg')
+    assert '\n1 60.0 50.0 70.0\n16 960.0 800.0 1120.0\ne\n1 5.0 5.0 5.0\n16 80.0 80.0 80.0\ne\n' in script, script
+
+
 def test_times_are_rounded_into_their_unit() -> None:
     shown = [measured.time(ns) for ns in (999, 999.4, 999.6, 999400, 999600, 1e6, 12345678)]
     assert shown == ['999 ns', '999 ns', '1 µs', '999 µs', '1 ms', '1 ms', '12.3 ms'], shown
