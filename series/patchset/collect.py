@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Callable, Mapping, Optional, Sequence
+from typing import AbstractSet as Set, Callable, Mapping, Optional, Sequence
 
 from . import chain, maintainers
 from .common import ROOT, Fail, blob, git, say
@@ -122,19 +122,28 @@ def match_paths(changes: Sequence[Change], known: Mapping[str, Patch]) -> None:
     take(lambda c: notes.get(c.commit, []))
 
 
-def name_new(changes: Sequence[Change], topics: Sequence[Topic], known_topic: Mapping[str, str]) -> None:
-    """Topic for each Change; a file name for each that has none."""
+def name_new(changes: Sequence[Change], topics: Sequence[Topic], known_topic: Mapping[str, str], here: Set[str]) -> None:
+    """Topic for each Change; a file name for each that has none. HERE: the topics that this base has."""
     used, before, notes = {c.path for c in changes}, "", chain.noted()
+    names = [t.name for t in topics]
+
+    def later(best: set[str]) -> str:
+        """The first of them behind the topic of the commit before: topics stand in an order."""
+        return next((n for n in names[names.index(before) + 1 if before else 0:] if n in best), "")
     for c in changes:
         subject = c.patch.subject
         fits = [(len(p), t.name) for t in topics for p in t.prefixes if subject.startswith(p)]
         best = {name for length, name in fits if length == max(fits)[0]}
+        if len(best) > 1:
+            best = best & here or best
         if len(best) == 1:
             c.topic = best.pop()
         elif c.path in known_topic:
             c.topic = known_topic[c.path]
         elif before in best:
             c.topic = before
+        elif best and later(best):
+            c.topic = later(best)
         else:
             raise Fail(f"commit {c.commit[:12]} ({subject})", "its subject starts with the prefix of "
                        + ("no topic" if not best else f"several topics: {', '.join(sorted(best))}"),

@@ -20,6 +20,7 @@ SETTING = re.compile(r"(PACKAGE|VERSION|SUITE|PREFIX(?:\.[a-z0-9-]+)?)=(\S.*)")
 class Topic:
     name: str
     prefixes: list[str]     # of its commits' subjects
+    after: str = ""         # the topic that it stands on; else it applies to the base alone
 
 
 def bases(root: Path = ROOT) -> list[str]:
@@ -70,15 +71,31 @@ def topics(root: Path = ROOT) -> list[Topic]:
         if not line:
             continue
         name, _, prefixes = line.partition(" ")
+        after = ""
+        if re.match(r"\s*after\s", prefixes):
+            _, after, prefixes = prefixes.split(None, 2)
+            if after not in (t.name for t in found):
+                raise Fail("series/topics", f"{name} stands after {after!r}, which is no topic above it", "name a topic that comes before")
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or name in ("all", "base", "mail") or name in (t.name for t in found):
             raise Fail("series/topics", f"{name!r} cannot name a topic (or does so twice)", "use a name of its own, a-z 0-9 and -")
-        found.append(Topic(name, [p.strip() for p in prefixes.split("|") if p.strip()]))
+        found.append(Topic(name, [p.strip() for p in prefixes.split("|") if p.strip()], after))
     return found
 
 
 def present(root: Path = ROOT, base: Optional[str] = None) -> list[Topic]:
     """The topics that have an order file for this base."""
     return [t for t in topics(root) if (root / order_path(t.name, base)).is_file()]
+
+
+def below(name: str, root: Path = ROOT, base: Optional[str] = None) -> list[str]:
+    """The topics with patches for this base that a topic stands on, the lowest first."""
+    after = {t.name: t.after for t in topics(root)}
+    found: list[str] = []
+    while after[name]:
+        name = after[name]
+        if order(name, root, base):
+            found.insert(0, name)
+    return found
 
 
 def topic_named(name: str) -> Topic:
@@ -195,6 +212,6 @@ def document() -> dict[str, Any]:
             touches = [f for f, _ in p.files]
             patches.append({"path": path, "subject": p.subject, "adds": p.adds, "touches": touches, "maintains": sorted(p.maintains),
                             "selftest": any(f.startswith("tools/testing/selftests/") for f in p.adds + touches)})
-        found.append({"name": t.name, "subject_prefix": prefix_of(t.name), "prefixes": t.prefixes,
+        found.append({"name": t.name, "below": below(t.name), "subject_prefix": prefix_of(t.name), "prefixes": t.prefixes,
                       "cover": cover_path(t.name) if (ROOT / cover_path(t.name)).is_file() else None, "patches": patches})
     return {"bases": bases(), "base": base_name(), "package": have["PACKAGE"], "version": have["VERSION"], "topics": found}

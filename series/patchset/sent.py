@@ -17,6 +17,7 @@ from .package import Package
 from .patchfile import read_text
 from .repository import base_name, inputs, order
 from .source import linux_dir
+from .state import start_of
 
 Sent = tuple[int, str, str]     # version, commit of the repository, base
 HEAD = "# SPDX-License-Identifier: GPL-2.0\n# The versions sent: the commit of this repository, the version of the base.\n"
@@ -66,5 +67,5 @@ def again(topic: str, version: int, who: Who) -> Optional[tuple[str, str]]:
         run(["git", "-C", ROOT, "archive", "--output", tar, "--format=tar", commit], env=environment())
         with tarfile.open(tar) as archive:
             archive.extractall(root)
-        paths = order(topic, root)
-        return base, chain.build(base, paths, root, who=who, quiet=True)[-1][1]
+        start = start_of(base, topic, root, who)
+        return start, chain.build(start, order(topic, root), root, who=who, quiet=True)[-1][1]

@@ -17,7 +17,7 @@ from typing import Iterable, Mapping, Optional
 
 from . import chain
 from .common import GITDIR, IDENT, ROOT, TREE, Fail, Who, git, make_hint, ref
-from .repository import Topic, base_name, check_entries, inputs, order, present
+from .repository import Topic, base_name, below, check_entries, inputs, order, present
 from .worktree import checkout
 
 REST = GITDIR / "patch-set-rest"
@@ -88,22 +88,26 @@ def to_tree(base: str, tip: str, what: str) -> None:
 
 def commit_set(base: str, root: Path = ROOT, quiet: bool = False, keep: bool = True,
                who: Who = IDENT) -> tuple[list[tuple[Topic, list[str], chain.Made]], chain.Made]:
-    """The whole set onto BASE, and each topic alone: [(topic, paths, its own chain)], the whole chain."""
+    """The whole set onto BASE, and each topic alone, on those that it stands on: [(topic, paths, its
+    own chain)], the whole chain."""
     check_entries(root)
     whole, tip, alone = chain.Made(), base, []
+    tips: dict[str, str] = {}
     for topic in present(root):
         paths = order(topic.name, root)
         made = chain.build(tip, paths, root, first=len(whole) + 1, quiet=quiet, who=who)
+        start = next((tips[n] for n in reversed(below(topic.name, root))), base)
         try:
-            mine = made if tip == base else chain.build(base, paths, root, quiet=True, who=who)
+            mine = made if tip == start else chain.build(start, paths, root, quiet=True, who=who)
         except chain.Misfit as e:
             e.tip = None
-            e.text = f"topic {topic.name} alone, without the topics before it, does not apply to the base\n{e.text}"
+            e.text = f"topic {topic.name} alone, without the topics that it does not stand on, does not apply to the base\n{e.text}"
             raise
         if keep:
             chain.note(made + mine)
         whole += made
         tip = whole[-1][1] if whole else base
+        tips[topic.name] = mine[-1][1] if mine else start
         alone.append((topic, paths, mine))
     if keep:
         name = f"refs/set/{base_name()}"
@@ -123,3 +127,15 @@ def rest() -> tuple[Optional[str], list[str]]:
     """(commit, patches still to commit) of a stopped `tree --reject`; the first patch is the one it stopped at."""
     found = json.loads(REST.read_text()) if REST.exists() else {"at": None, "paths": []}
     return found["at"], found["paths"]
+
+
+def start_of(base: str, topic: str, root: Path = ROOT, who: Who = IDENT) -> str:
+    """The commit that a topic's first patch goes onto: BASE, or the last patch of what it stands on."""
+    paths = [p for name in below(topic, root) for p in order(name, root)]
+    return chain.build(base, paths, root, quiet=True, who=who)[-1][1] if paths else base
+
+
+def what_below(topic: str, what: str) -> str:
+    """WHAT a base is, with the topics that are to be applied first."""
+    names = below(topic)
+    return f"{what}, with topic {' and topic '.join(names)}" if names else what

@@ -823,3 +823,24 @@ t_maintainers_errors_name_the_entry() {
 	fails series/series tree
 	says "$(said)" "MAINTAINERS, EVENT FILES: holds 'M:\\tNobody'; only lines F:"
 }
+
+t_format_of_a_topic_that_stands_after_another() {
+	local start
+	sed -i 's/^ipmr-rcu /ipmr-rcu after kvm-irqfd /' series/topics
+	series/series commits > /dev/null
+	start=$(git --git-dir=build/git rev-parse refs/set/6.12/kvm-irqfd)
+	is "$(git --git-dir=build/git rev-parse refs/set/6.12/ipmr-rcu~2)" "$start"
+	series/series format --topic ipmr-rcu > /dev/null
+	says out/6.12/ipmr-rcu/0000-cover-letter.patch "base: Linux 6.12.1, git tree at commit" "with topic kvm-irqfd" "PATCH 0/2"
+	series/series show > shown
+	says shown '"kvm-irqfd"' '"below": ['
+	# It goes onto a tree only with what it stands on.
+	git clone -q "$W/linux" "$PWD-linux"
+	git -C "$PWD-linux" config user.name Me
+	git -C "$PWD-linux" config user.email me@localhost
+	LINUX=$PWD-linux TOPIC=ipmr-rcu series/series apply 2> "$PWD-said"
+	says "$PWD-said" "6 patches on the new branch"
+	sed -i 's/^ipmr-rcu after kvm-irqfd /ipmr-rcu after nobody /' series/topics
+	fails series/series commits
+	says "$(said)" "nobody"
+}

@@ -32,6 +32,11 @@ class Base:
     def _fetch(self, _job: Job) -> None:
         series(self.name, 'commits')
 
+    def start(self, topic: str) -> str:
+        """What the topic's first patch goes onto."""
+        below: list[str] = next((t['below'] for t in self.show['topics'] if t['name'] == topic), [])
+        return self.ref(below[-1] if below else 'base')
+
     def ref(self, name: str) -> str:
         return f'refs/set/{self.name}/{name}'
 
@@ -149,7 +154,7 @@ def check_job(check: checkrun.Check, base: Base | None, topic: str, out: Path, n
 
     def work(job: Job) -> None:
         job.progress = lambda: machine.words(progress)
-        commit = commit_of(base.ref('base')) if base else ''
+        commit = commit_of(base.start(topic)) if base else ''
         tip = commit_of(base.ref(topic or 'all')) if base else ''
         log.parent.mkdir(parents=True, exist_ok=True)
         job.rows += checkrun.run(check, base.name if base else '', commit, tip, topic, out, log).rows
@@ -182,7 +187,7 @@ def bisect_jobs(base: Base, config: str = 'debug') -> list[Job]:
             continue
         for n in range(1, len(plain)):
             def rev(n: int = n, plain: list[str] = plain, tests: list[str] = tests) -> str:
-                return series(base.name, 'commits', '--onto', commit_of(base.ref('base')), *plain[:n], *tests)
+                return series(base.name, 'commits', '--onto', commit_of(base.start(topic["name"])), *plain[:n], *tests)
             name = f'{topic["name"]} up to {Path(plain[n - 1]).stem}'
             out = base.out / 'bisect' / f'{topic["name"]}-{n:02}'
             build = build_job(base, name, scenario.config, rev, [(scenario, out)], [])

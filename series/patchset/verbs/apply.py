@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .. import chain, mails
 from ..common import Fail, environment, git, run, say
-from ..repository import base_name, load, order, present, topic_named
+from ..repository import base_name, below, load, order, present, topic_named
 from ..source import base_commit, is_git, linux_dir, user_git
 from ..worktree import busy
 
@@ -79,6 +79,8 @@ def work(args: argparse.Namespace) -> None:
     if not folder:
         raise Fail("LINUX", "is not set", "make apply LINUX=DIR, with your own git tree of Linux")
     names = [topic_named(args.topic).name] if args.topic else [t.name for t in present()]
+    if args.topic:
+        names = below(args.topic) + names
     paths = [p for n in names for p in order(n)]
     if not paths:
         raise Fail("the set", f"has no patches for base {base_name()}", "nothing to apply; for another base: BASE=")

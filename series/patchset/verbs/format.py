@@ -3,7 +3,7 @@
 
 Writes out/$BASE/TOPIC/0000-cover-letter.patch, 0001-....patch for each topic, as git
 send-email and git am (git am --empty=drop, for the cover letter) take them. Each topic
-applies to the pristine base alone. The old folder is replaced when the new one is complete.
+applies to the pristine base alone, or on the topic that series/topics says it stands after. The old folder is replaced when the new one is complete.
 
   --topic TOPIC    only this topic
   --prefix PREFIX  what stands in the subjects' brackets (default: PATCH)
@@ -19,7 +19,7 @@ from .. import mails
 from ..common import OUT, near, say
 from ..repository import base_name, topic_named, topics
 from ..source import base_commit
-from ..state import commit_set
+from ..state import commit_set, start_of, what_below
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def work(args: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory(prefix=".series-", dir=folder) as temp:
             new = Path(temp) / name
             new.mkdir()
-            files = mails.write(base, made[name][-1][1], new, name, what, args.prefix, who)
+            files = mails.write(start_of(base, name, who=who), made[name][-1][1], new, name, what_below(name, what), args.prefix, who)
             mails.replace(new, target)
         say(f"{near(target)}: a cover letter and {len(files) - 1} patches from {who[0]} <{who[1]}>")
         print(near(target))

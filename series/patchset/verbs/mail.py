@@ -31,7 +31,7 @@ from .. import chain, identity, mailcheck, mails, recipients, sent
 from ..common import OUT, ROOT, Fail, Steps, Who, git, near, ref, say
 from ..repository import base_name, order, prefix_of, topic_named
 from ..source import base_commit
-from ..state import commit_set
+from ..state import commit_set, start_of, what_below
 
 # To whom they go is what their headers say, whatever sendemail.suppressCc is set to: "all" would
 # drop the Cc: headers. What is suppressed is what git would add: author and sign-off are who
@@ -61,6 +61,7 @@ def show(maintainers: list[Who], reviewers: list[Who], lists: list[Who]) -> None
 def prepare(args: argparse.Namespace, who: Who, changes: str, base: str, what: str, folder: Path, target: Path) -> None:
     """Writes the mails into FOLDER, checks them, and puts them at TARGET."""
     topic, step = args.topic, Steps(3)
+    base, what = start_of(base, topic, who=who), what_below(topic, what)
     tip = chain.build(base, order(topic), who=who, quiet=True)[-1][1]
     step("asking get_maintainer.pl of the patched tree for the recipients")
     plain = folder / "plain"

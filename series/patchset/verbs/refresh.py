@@ -166,7 +166,7 @@ def wanted(base: str, tip: str, args: argparse.Namespace) -> tuple[Wanted, list[
     changes = collect.commits(base, tip)
     collect.match_paths(changes, known)
     collect.match_paths(changes, {p: q for p, q in elsewhere.items() if p not in known and p == repository.plain(p)})
-    collect.name_new(changes, repository.topics(), topic_of)
+    collect.name_new(changes, repository.topics(), topic_of, {t.name for t in repository.present()})
     want = Wanted(args, known, elsewhere)
     for c in changes:
         want.add(c, made.get(c.path))
