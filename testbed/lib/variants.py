@@ -17,7 +17,7 @@ variant for one base. The last paragraph before "---" says, a line each and in a
   Env: NAME=VALUE...             the test's environment
   Arguments: WORDS               of the test, behind -r SUBTEST
   Append: WORDS                  for the kernel's command line
-  Timeout: SECONDS               of the test (180); the machine gets 60 more
+  Timeout: SECONDS               of the test (600); the machine gets 180 more
 """
 import re
 from dataclasses import dataclass
@@ -63,9 +63,9 @@ class Variant:
     def scenario(self) -> Scenario:
         """One boot of its test. The first splat decides, so the machine panics there: what
         broken lists and locks do next is often to spin."""
-        limit = int(self.head.get('Timeout', '180'))
+        limit = int(self.head.get('Timeout', '600'))
         args = self.head.get('Env', '').split() + ['-r', self.subtest] + self.head.get('Arguments', '').split()
-        return Scenario(self.name, str(self.path), self.config, limit + 60,
+        return Scenario(self.name, str(self.path), self.config, limit + 180,
                         append=f'panic_on_warn=1 {self.head.get("Append", "")}'.strip(),
                         tests=[Test(self.test, 'ktap', True, limit, args)])
 
@@ -88,7 +88,7 @@ def read(path: Path) -> Variant:
             raise Fail(shown(path), f'its head lacks {key}:', 'testbed/bin/broken --help has the lines')
     if len(head['Test'].split(None, 1)) != 2:
         raise Fail(shown(path), 'its Test: is not COLLECTION:TEST SUBTEST', 'name the subtest that must fail')
-    if not re.fullmatch(r'[1-9][0-9]*', head.get('Timeout', '180')):
+    if not re.fullmatch(r'[1-9][0-9]*', head.get('Timeout', '600')):
         raise Fail(shown(path), 'its Timeout: is no number of seconds', 'correct it')
     if not all(re.fullmatch(r'[A-Z][A-Z0-9_]*=\S*', w) for w in head.get('Env', '').split()):
         raise Fail(shown(path), 'its Env: is not NAME=VALUE...', 'correct it')

@@ -9,8 +9,8 @@ from common import Case, named_cases
 from patchset.common import Fail
 
 
-def line(name: str, irqfds: int, p50: float, **more: Any) -> str:
-    return json.dumps({'row': name, 'irqfds': irqfds, 'samples': 9, 'min': p50, 'p50': p50, 'p99': p50, 'max': p50, **more})
+def line(name: str, n: int, p50: float, **more: Any) -> str:
+    return json.dumps({'row': name, 'n': n, 'samples': 9, 'min': p50, 'p50': p50, 'p99': p50, 'max': p50, **more})
 
 
 def refuses(text: str, word: str) -> bool:
@@ -52,7 +52,7 @@ def test_the_table_has_a_ratio_only_where_it_means_something() -> None:
 def test_the_plot_has_a_line_for_each_side_without_the_empty_vm() -> None:
     boots = [(on, measured.read('\n'.join(line('release', n, ns * n) for n in (16, 0, 1)), 'LOG')) for on, ns in
              (('base', 50), ('base', 70), ('set', 5))]
-    script = measured.plot(measured.collect(boots), 'release', 'ns', '/o.svg')
+    script = measured.plot(measured.collect(boots), 'release', 'irqfds', 'ns', '/o.svg')
     assert '\n1 60.0 50.0 70.0\n16 960.0 800.0 1120.0\ne\n1 5.0 5.0 5.0\n16 80.0 80.0 80.0\ne\n' in script, script
 
 
