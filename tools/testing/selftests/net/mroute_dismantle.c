@@ -9,6 +9,9 @@
  * PROVE_RCU. The tests themselves check that the flood reached the tables
  * beforehand, and that every namespace goes away.
  *
+ * Namespaces are created in the order of their death: several die in one batch
+ * of the kernel's.
+ *
  * MROUTE_NAMESPACES=N makes every test use N namespaces instead of its
  * default.
  */
@@ -32,6 +35,7 @@
 #define GONE_SECONDS	60
 #define ARRIVE_SECONDS	20
 
+#define BATCH		4
 #define TAPS		6
 #define BURST		8
 #define PAYLOAD		64
@@ -82,6 +86,21 @@ static time_t now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec;
+}
+
+/* Functions of the kernel tell how it was configured. */
+static bool has_function(const char *name)
+{
+	FILE *file = fopen("/proc/kallsyms", "r");
+	char line[512], found[256];
+	bool has = false;
+
+	while (file && !has && fgets(line, sizeof(line), file))
+		has = sscanf(line, "%*s %*s %255s", found) == 1 &&
+		      !strcmp(found, name);
+	if (file)
+		fclose(file);
+	return has;
 }
 
 static void close_fd(int *fd)
@@ -161,11 +180,13 @@ static int router_add_static(const struct plan *p, struct router *r, __u32 oifs)
 }
 
 /* Keeps input looking up multicast routes after the router's socket and VIFs
- * are gone. This also takes the namespace's own counter, which is a copy of
- * the one that FIXTURE_SETUP() holds above zero.
+ * are gone. The namespace's own counter does that, which is a copy of the one
+ * that FIXTURE_SETUP() holds above zero. IPv4 also has one for each device.
  */
 static int router_keep_forwarding(const struct plan *p, struct router *r)
 {
+	if (p->f->family == AF_INET6)
+		return 0;
 	return mr_link_mc_forwarding(r->nl, "veth", 1000);
 }
 
@@ -253,6 +274,9 @@ static int flood_add_register(struct flood *flood, const struct plan *p,
 FIXTURE(mroute) {
 	int	holder;
 	int	nl;
+	int	parent;
+	int	inherit;
+	char	inherited[4];
 	bool	forwarding;	/* new namespaces start with mc_forwarding on */
 };
 
@@ -273,32 +297,50 @@ FIXTURE_VARIANT_ADD(mroute, ipv4) {
 	},
 };
 
+FIXTURE_VARIANT_ADD(mroute, ipv6) {
+	.plan = {
+		.f	= &mr_ipv6,
+		.router	= "fd00:1::1",
+		.sender	= "fd00:1::2",
+		.prefix	= 64,
+		.group	= "ff15::1",
+		.unknown = "ff15::2",
+		.inner	= "fd00:2::1",
+		.any	= "::",
+	},
+};
+
 FIXTURE_SETUP(mroute)
 {
 	const struct plan *p = &variant->plan;
-	char buf[16];
 
 	self->holder = -1;
+	self->parent = -1;
+	self->inherit = -1;
 	self->nl = -1;
 	if (geteuid())
 		SKIP(return, "needs root");
 
-	/* New namespaces copy the initial one's "all" configuration, including
-	 * its mc_forwarding count. If a daemon is already the router there,
-	 * that is just as good.
+	/* With 3, new namespaces copy the "all" configuration of the one that
+	 * they are created from, including its mc_forwarding count. Only the
+	 * initial namespace has this setting.
 	 */
-	self->holder = mr_router(-1, p->f);
-	if (self->holder == -ENOPROTOOPT)
-		SKIP(return, "needs CONFIG_IP_MROUTE");
-	ASSERT_TRUE(self->holder >= 0 || self->holder == -EADDRINUSE);
+	self->inherit = mr_open(-1, "/proc/sys/net/core/devconf_inherit_init_net",
+				O_RDWR);
+	if (self->inherit >= 0 &&
+	    read(self->inherit, self->inherited, sizeof(self->inherited)) > 0 &&
+	    pwrite(self->inherit, "3", 1, 0) == 1)
+		self->forwarding = true;
 
-	/* The parent of the namespaces under test is not the initial one. */
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
+	self->parent = mr_ns_self();
+	ASSERT_LE(0, self->parent);
 	self->nl = mr_nl_open(-1);
 	ASSERT_LE(0, self->nl);
-	ASSERT_LT(0, mr_read(-1, "/proc/sys/net/ipv4/conf/all/mc_forwarding",
-			     buf, sizeof(buf)));
-	self->forwarding = atoi(buf) > 0;
+	self->holder = mr_router(-1, p->f);
+	if (self->holder == -ENOPROTOOPT || self->holder == -EAFNOSUPPORT)
+		SKIP(return, "needs CONFIG_IP_MROUTE or CONFIG_IPV6_MROUTE");
+	ASSERT_LE(0, self->holder);
 }
 
 /* Let one more namespace die: cleanup_net() only gets to it after it has
@@ -311,6 +353,10 @@ FIXTURE_TEARDOWN(mroute)
 	EXPECT_EQ(0, router_new(&variant->plan, self->nl, &r));
 	router_close(&r);
 	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
+	if (self->forwarding)
+		EXPECT_EQ(1, pwrite(self->inherit, self->inherited, 1, 0));
+	close_fd(&self->inherit);
+	close_fd(&self->parent);
 	close_fd(&self->nl);
 	close_fd(&self->holder);
 }
@@ -333,7 +379,7 @@ static long arrived_register(const struct plan *p, struct router *r)
 	__u64 rx = 0;
 	int ret;
 
-	mr_link_begin(&req, RTM_GETLINK, 0, "pimreg", 0);
+	mr_link_begin(&req, RTM_GETLINK, 0, p->f->register_name, 0);
 	ret = mr_nl_query(r->nl, &req, link_rx_cb, &rx);
 	return ret < 0 ? ret : (long)rx;
 }
@@ -496,52 +542,61 @@ static int wait_arrived(const struct plan *p, struct router *r, long least,
 	return n < 0 ? n : -ETIMEDOUT;
 }
 
-/* Makes @count namespaces die under @flood. */
+/* Makes @count namespaces die, @batch at a time, each under @flood. */
 static void dismantle(struct __test_metadata *_metadata,
 		      FIXTURE_DATA(mroute) * self, const struct plan *p,
-		      struct flood *flood, long count,
+		      struct flood *flood, long count, int batch,
 		      int (*prepare)(const struct plan *p, struct router *r),
 		      long (*arrived)(const struct plan *p, struct router *r))
 {
-	unsigned long sent, alive = 0, dying = 0;
-	struct router r;
+	unsigned long sent[BATCH], alive = 0, dying = 0;
+	struct flood floods[BATCH];
+	struct router r[BATCH];
+	int j, k, n;
 	long i;
-	int k;
 
-	for (i = 0; i < count; i++) {
-		ASSERT_EQ(0, router_new(p, self->nl, &r));
-		ASSERT_EQ(0, prepare(p, &r));
-		ASSERT_EQ(0, flood_start(flood, r.port_index));
-		ASSERT_EQ(0, wait_arrived(p, &r, 2, arrived)) {
-			TH_LOG("%lu packets sent, but they did not arrive",
-			       flood_sent(flood));
+	for (i = 0; i < count; i += n) {
+		n = count - i < batch ? count - i : batch;
+		for (j = 0; j < n; j++) {
+			ASSERT_EQ(0, router_new(p, self->nl, &r[j]));
+			ASSERT_EQ(0, prepare(p, &r[j]));
 		}
-
-		sent = flood_sent(flood);
-		router_close(&r);
-		ASSERT_EQ(0, router_wait_gone(self->nl, &r));
-		flood_stop(flood);
-		/* Close these last, to show that they do not hold the
-		 * namespace.
-		 */
-		for (k = 0; k < TAPS; k++)
-			close_fd(&r.taps[k]);
-
-		alive += sent;
-		dying += flood->sent - sent;
+		for (j = 0; j < n; j++) {
+			floods[j] = *flood;
+			ASSERT_EQ(0, flood_start(&floods[j], r[j].port_index));
+		}
+		for (j = 0; j < n; j++) {
+			ASSERT_EQ(0, wait_arrived(p, &r[j], 2, arrived)) {
+				TH_LOG("%lu packets sent, but they did not arrive",
+				       flood_sent(&floods[j]));
+			}
+		}
+		for (j = 0; j < n; j++)
+			sent[j] = flood_sent(&floods[j]);
+		for (j = 0; j < n; j++)
+			router_close(&r[j]);
+		for (j = 0; j < n; j++) {
+			ASSERT_EQ(0, router_wait_gone(self->nl, &r[j]));
+			flood_stop(&floods[j]);
+			/* Close these last, to show that they do not hold the
+			 * namespace.
+			 */
+			for (k = 0; k < TAPS; k++)
+				close_fd(&r[j].taps[k]);
+			alive += sent[j];
+			dying += floods[j].sent - sent[j];
+		}
 	}
 	TH_LOG("%ld namespaces: %lu packets sent while alive, %lu while dying",
 	       count, alive, dying);
 	EXPECT_LT(0UL, dying);
 }
 
-static bool has_pim(const struct plan *p)
+static bool has_pim(const struct plan *p, int version)
 {
-	int sk = mr_sock(-1, p->f);
-	int ret = mr_getopt(sk, p->f, MRT_PIM);
-
-	close(sk);
-	return ret >= 0;
+	if (p->f->family == AF_INET6)
+		return version == 2 && has_function("pim6_rcv");
+	return has_function(version == 1 ? "pim_rcv_v1" : "pim_rcv");
 }
 
 TEST_F_TIMEOUT(mroute, pimv1_register, TIMEOUT)
@@ -549,11 +604,11 @@ TEST_F_TIMEOUT(mroute, pimv1_register, TIMEOUT)
 	const struct plan *p = &variant->plan;
 	struct flood flood = {};
 
-	if (!has_pim(p))
-		SKIP(return, "needs CONFIG_IP_PIMSM_V1");
+	if (!has_pim(p, 1))
+		SKIP(return, "needs IPv4 and CONFIG_IP_PIMSM_V1");
 	ASSERT_EQ(0, flood_add_register(&flood, p, 1));
-	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_register,
-		  arrived_register);
+	dismantle(_metadata, self, p, &flood, namespaces(4), BATCH,
+		  prepare_register, arrived_register);
 }
 
 TEST_F_TIMEOUT(mroute, pimv2_register, TIMEOUT)
@@ -561,11 +616,11 @@ TEST_F_TIMEOUT(mroute, pimv2_register, TIMEOUT)
 	const struct plan *p = &variant->plan;
 	struct flood flood = {};
 
-	if (!has_pim(p))
-		SKIP(return, "needs CONFIG_IP_PIMSM_V2");
+	if (!has_pim(p, 2))
+		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
 	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
-	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_register,
-		  arrived_register);
+	dismantle(_metadata, self, p, &flood, namespaces(4), BATCH,
+		  prepare_register, arrived_register);
 }
 
 TEST_F_TIMEOUT(mroute, multicast_data, TIMEOUT)
@@ -576,7 +631,7 @@ TEST_F_TIMEOUT(mroute, multicast_data, TIMEOUT)
 	if (!self->forwarding)
 		SKIP(return, "not started in the initial network namespace");
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_data,
+	dismantle(_metadata, self, p, &flood, namespaces(8), BATCH, prepare_data,
 		  arrived_data);
 }
 
@@ -589,7 +644,7 @@ TEST_F_TIMEOUT(mroute, unresolved, TIMEOUT)
 	if (!self->forwarding)
 		SKIP(return, "not started in the initial network namespace");
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->unknown));
-	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_data,
+	dismantle(_metadata, self, p, &flood, namespaces(6), 2, prepare_data,
 		  arrived_unresolved);
 }
 
@@ -604,17 +659,17 @@ TEST_F_TIMEOUT(mroute, many_tables, TIMEOUT)
 		SKIP(return, "not started in the initial network namespace");
 	sk = mr_sock(-1, p->f);
 	ASSERT_LE(0, sk);
-	err = mr_setopt(sk, p->f, MRT_TABLE, RT_TABLE_DEFAULT);
+	err = mr_setopt(sk, p->f, MRT_TABLE, p->f->default_table);
 	close(sk);
 	if (err == -ENOPROTOOPT)
 		SKIP(return, "needs CONFIG_IP_MROUTE_MULTIPLE_TABLES");
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_tables,
+	dismantle(_metadata, self, p, &flood, namespaces(6), 2, prepare_tables,
 		  arrived_data);
 }
 
 /* A packet that still uses the table when it is freed. Without slow outputs,
- * the window is too small to hit.
+ * the window is too small to hit, and without KASAN, nothing tells.
  */
 TEST_F_TIMEOUT(mroute, slow_reader, TIMEOUT)
 {
@@ -625,9 +680,11 @@ TEST_F_TIMEOUT(mroute, slow_reader, TIMEOUT)
 		SKIP(return, "not started in the initial network namespace");
 	if (access("/dev/net/tun", R_OK | W_OK))
 		SKIP(return, "needs /dev/net/tun");
+	if (!has_function("kasan_report"))
+		TH_LOG("without KASAN, only a crash fails this test");
 	ASSERT_EQ(0, mr_sysctl(-1, "/proc/sys/net/core/optmem_max", "1048576"));
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(16), prepare_taps,
+	dismantle(_metadata, self, p, &flood, namespaces(8), 1, prepare_taps,
 		  arrived_data);
 }
 
@@ -638,68 +695,102 @@ TEST_F_TIMEOUT(mroute, register_vif_dies, TIMEOUT)
 
 	if (!self->forwarding)
 		SKIP(return, "not started in the initial network namespace");
-	if (!has_pim(p))
-		SKIP(return, "needs CONFIG_IP_PIMSM_V1 or _V2");
-	ASSERT_EQ(0, flood_add_register(&flood, p, 1));
+	if (!has_pim(p, 2))
+		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
+	if (has_pim(p, 1))
+		ASSERT_EQ(0, flood_add_register(&flood, p, 1));
 	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
 	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(6), prepare_devices,
+	dismantle(_metadata, self, p, &flood, namespaces(4), 2, prepare_devices,
 		  arrived_both);
 }
 
-/* pimreg transmits under rcu_read_lock_bh() only, so PROVE_RCU complains if the
- * lookup does not take rcu_read_lock(). Sent through a UDP socket, the packet
- * would bring a lock of its own.
- */
-TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
+/* Sends frames through pimreg, and expects a report of the last one only. */
+static void send_register(struct __test_metadata *_metadata, int parent_nl,
+			  const struct plan *p, const struct mr_frame *frames,
+			  int n)
 {
 	const struct timeval timeout = { .tv_sec = ARRIVE_SECONDS };
-	const struct plan *p = &variant->plan;
-	struct mr_frame frame;
-	struct igmpmsg *msg;
+	const struct mr_frame *last = frames + n - 1;
+	struct mr_upcall up;
 	struct router r;
-	char buf[2048];
-	size_t len;
 	int index;
 	int sk;
 
-	if (!has_pim(p))
-		SKIP(return, "needs CONFIG_IP_PIMSM_V1 or _V2");
-	ASSERT_EQ(0, router_new(p, self->nl, &r));
+	ASSERT_EQ(0, router_new(p, parent_nl, &r));
 	ASSERT_EQ(0, prepare_register(p, &r));
 	ASSERT_EQ(0, setsockopt(r.sk, SOL_SOCKET, SO_RCVTIMEO, &timeout,
 				sizeof(timeout)));
-	index = mr_link_index(r.nl, "pimreg");
+	index = mr_link_index(r.nl, p->f->register_name);
 	ASSERT_LT(0, index);
-	ASSERT_EQ(0, mr_frame_udp(&frame, p->f, p->sender, p->group, 64, 5000,
-				  PAYLOAD));
 	sk = mr_packet_socket(r.ns, SOCK_DGRAM);
 	ASSERT_LE(0, sk);
-	ASSERT_EQ(0, mr_packet_send(sk, SOCK_DGRAM, index, &frame));
+	while (n--)
+		ASSERT_EQ(0, mr_packet_send(sk, SOCK_DGRAM, index, frames++));
 
-	/* A kernel message has 0 where a real IGMP packet has its protocol. */
-	msg = (void *)buf;
-	do {
-		ASSERT_LT((ssize_t)sizeof(*msg),
-			  recv(r.sk, buf, sizeof(buf), 0));
-	} while (msg->im_mbz);
-	EXPECT_EQ(IGMPMSG_WHOLEPKT, msg->im_msgtype);
-	EXPECT_EQ(VIF_REGISTER, msg->im_vif);
-	len = frame.len - ETH_HLEN;
-	EXPECT_EQ(0, memcmp(msg + 1, frame.data + ETH_HLEN, len));
+	ASSERT_EQ(IGMPMSG_WHOLEPKT, mr_upcall(r.sk, p->f, 0, &up));
+	EXPECT_EQ(VIF_REGISTER, up.vif);
+	EXPECT_STREQ(p->sender, up.src);
+	EXPECT_STREQ(p->group, up.dst);
+	ASSERT_EQ(last->len - ETH_HLEN, up.len);
+	EXPECT_EQ(0, memcmp(up.data, last->data + ETH_HLEN, up.len));
+	EXPECT_EQ(-EAGAIN, mr_upcall(r.sk, p->f, MSG_DONTWAIT, &up));
 
 	close(sk);
 	router_close(&r);
-	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
+	EXPECT_EQ(0, router_wait_gone(parent_nl, &r));
+}
+
+/* A packet that is sent through pimreg goes to the daemon. pimreg transmits
+ * under rcu_read_lock_bh() only, so PROVE_RCU complains if the lookup does not
+ * take rcu_read_lock(). Sent through a UDP socket, the packet would bring a
+ * lock of its own.
+ */
+TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct mr_frame frame;
+
+	if (!has_pim(p, 2))
+		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
+	if (!has_function("lockdep_rcu_suspicious"))
+		TH_LOG("without PROVE_RCU, a lookup without RCU goes unnoticed");
+	ASSERT_EQ(0, mr_frame_udp(&frame, p->f, p->sender, p->group, 64, 5000,
+				  PAYLOAD));
+	send_register(_metadata, self->nl, p, &frame, 1);
+}
+
+/* A packet that is too short for an IP header, or none at all, does not go to
+ * the daemon: its report would have a header made of what lies behind it in
+ * memory.
+ */
+TEST_F_TIMEOUT(mroute, pimreg_bad_packet, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct mr_frame frames[4];
+	int i;
+
+	if (!has_pim(p, 2))
+		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, mr_frame_udp(&frames[i], p->f, p->sender, p->group,
+					  64, 5000, PAYLOAD));
+	frames[0].len = ETH_HLEN + 1;
+	frames[1].len = ETH_HLEN + p->f->ip_len - 1;
+	if (p->f->family == AF_INET)
+		((struct ethhdr *)frames[2].data)->h_proto = htons(ETH_P_ARP);
+	else
+		frames[2].len = ETH_HLEN + 8;
+	send_register(_metadata, self->nl, p, frames, 4);
 }
 
 /* Readers: they return a description of what went wrong, or NULL. */
 
-static bool is_burst(const struct mr_count *count)
+static bool is_burst(const struct mr_family *f, const struct mr_count *count)
 {
 	return count->packets == BURST &&
-	       count->bytes == BURST * (sizeof(struct iphdr) +
-					sizeof(struct udphdr) + PAYLOAD);
+	       count->bytes == BURST * (f->ip_len + sizeof(struct udphdr) +
+					PAYLOAD);
 }
 
 static const char *read_socket(const struct plan *p, int sk)
@@ -714,12 +805,12 @@ static const char *read_socket(const struct plan *p, int sk)
 	ret = mr_getopt(sk, p->f, MRT_PIM);
 	if (ret != 1 && ret != -ENOPROTOOPT)
 		return "MRT_PIM";
-	if (mr_vif_count(sk, p->f, VIF_VETH, &count) || !is_burst(&count))
+	if (mr_vif_count(sk, p->f, VIF_VETH, &count) || !is_burst(p->f, &count))
 		return "SIOCGETVIFCNT";
 	if (mr_vif_count(sk, p->f, MAXVIFS - 1, &count) != -EINVAL)
 		return "SIOCGETVIFCNT for a VIF that does not exist";
 	if (mr_mfc_count(sk, p->f, p->sender, p->group, &count) ||
-	    !is_burst(&count))
+	    !is_burst(p->f, &count))
 		return "SIOCGETSGCNT";
 	if (mr_mfc_count(sk, p->f, p->inner, p->group, &count) != -EADDRNOTAVAIL)
 		return "SIOCGETSGCNT for a route that does not exist";
@@ -737,6 +828,10 @@ struct compat {
 		struct in_addr	src, grp;
 		__u32		pktcnt, bytecnt, wrong_if;
 	} sg;
+	struct {
+		struct sockaddr_in6 src, grp;
+		__u32		pktcnt, bytecnt, wrong_if;
+	} sg6;
 };
 
 static int compat_syscall(int nr, int a, unsigned int b, void *c)
@@ -769,6 +864,14 @@ static const char *read_compat(const struct plan *p, int sk, struct compat *c)
 	if (compat_syscall(ioctl_nr, sk, SIOCGETVIFCNT, &c->vif) ||
 	    c->vif.icount != BURST)
 		return "compat SIOCGETVIFCNT";
+	if (p->f->family == AF_INET6) {
+		if (mr_addr(p->f, p->sender, &c->sg6.src.sin6_addr) ||
+		    mr_addr(p->f, p->group, &c->sg6.grp.sin6_addr) ||
+		    compat_syscall(ioctl_nr, sk, SIOCGETSGCNT_IN6, &c->sg6) ||
+		    c->sg6.pktcnt != BURST)
+			return "compat SIOCGETSGCNT_IN6";
+		return NULL;
+	}
 	if (mr_addr(p->f, p->sender, &c->sg.src) ||
 	    mr_addr(p->f, p->group, &c->sg.grp) ||
 	    compat_syscall(ioctl_nr, sk, SIOCGETSGCNT, &c->sg) ||
@@ -803,15 +906,16 @@ static const char *read_files(const struct plan *p)
 	    !strstr(buf, "veth ") || !strstr(buf, "dummy "))
 		return p->f->proc_vif;
 	if (mr_proc_count(-1, p->f, p->sender, p->group, &count) ||
-	    !is_burst(&count))
+	    !is_burst(p->f, &count))
 		return p->f->proc_cache;
 	return NULL;
 }
 
 static void route_cb(const struct nlmsghdr *nh, void *arg)
 {
-	const struct nlattr *nla;
+	const struct rtmsg *rtm = NLMSG_DATA(nh);
 	struct rta_mfc_stats stats;
+	const struct nlattr *nla;
 	struct mr_count count;
 
 	nla = mr_nl_msg_attr(nh, sizeof(struct rtmsg), RTA_MFC_STATS);
@@ -820,7 +924,8 @@ static void route_cb(const struct nlmsghdr *nh, void *arg)
 	memcpy(&stats, (char *)nla + NLA_HDRLEN, sizeof(stats));
 	count.packets = stats.mfcs_packets;
 	count.bytes = stats.mfcs_bytes;
-	*(int *)arg += is_burst(&count);
+	*(int *)arg += is_burst(rtm->rtm_family == RTNL_FAMILY_IPMR ?
+				&mr_ipv4 : &mr_ipv6, &count);
 }
 
 static void table_cb(const struct nlmsghdr *nh, void *arg)
@@ -858,6 +963,8 @@ static const char *read_netlink(const struct plan *p, int nl)
 	if (mr_nl_query(nl, &req, route_cb, &good) != 1 || good != 2)
 		return "RTM_GETROUTE";
 
+	if (p->f->family == AF_INET6)
+		return NULL;
 	mr_nl_begin(&req, RTM_GETLINK, NLM_F_DUMP, &ifi, sizeof(ifi));
 	if (mr_nl_query(nl, &req, table_cb, &good) != 1 || good != 3)
 		return "RTM_GETLINK dump";
@@ -868,7 +975,6 @@ static const char *read_netlink(const struct plan *p, int nl)
 struct slot {
 	pthread_t		thread;
 	const struct plan	*p;
-	struct compat		*compat;	/* NULL if not supported */
 	long			count;
 	const char		*wrong;
 	unsigned long		loops;
@@ -902,8 +1008,6 @@ static void *reader_run(void *arg)
 			wrong = read_netlink(p, nl);
 		} else {
 			wrong = read_socket(p, sk) ?: read_files(p);
-			if (!wrong && slot->compat)
-				wrong = read_compat(p, sk, slot->compat);
 		}
 		__atomic_add_fetch(&reader->loops, 1, __ATOMIC_RELAXED);
 	}
@@ -925,6 +1029,7 @@ static const char *slot_round(struct slot *slot, int nl)
 	struct mr_frame frame;
 	struct router r;
 	int err, i, sk;
+	time_t end;
 
 	if (router_new(p, nl, &r))
 		return "setting up the namespace";
@@ -952,10 +1057,15 @@ static const char *slot_round(struct slot *slot, int nl)
 				   &readers[i]))
 			return "pthread_create()";
 	}
-	for (i = 0; i < 2; i++)
+	end = now() + GONE_SECONDS;
+	for (i = 0; i < 2; i++) {
 		while (__atomic_load_n(&readers[i].loops, __ATOMIC_RELAXED) < 3 &&
-		       !__atomic_load_n(&readers[i].wrong, __ATOMIC_RELAXED))
+		       !__atomic_load_n(&readers[i].wrong, __ATOMIC_RELAXED) &&
+		       now() < end)
 			usleep(1000);
+		if (readers[i].loops < 3 && now() >= end)
+			wrong = "waiting for the readers";
+	}
 	router_close(&r);
 	__atomic_store_n(&slot->stop, true, __ATOMIC_RELAXED);
 	for (i = 0; i < 2; i++) {
@@ -985,20 +1095,10 @@ TEST_F_TIMEOUT(mroute, readers, TIMEOUT)
 {
 	struct slot slots[SLOTS] = {};
 	unsigned long loops = 0;
-	struct compat *compat = NULL;
 	int i;
 
-	if (has_compat()) {
-		compat = mmap(NULL, sizeof(*compat) * SLOTS,
-			      PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-		ASSERT_NE(MAP_FAILED, compat);
-	} else {
-		TH_LOG("compat ioctls not tested: needs CONFIG_IA32_EMULATION");
-	}
 	for (i = 0; i < SLOTS; i++) {
 		slots[i].p = &variant->plan;
-		slots[i].compat = compat ? compat + i : NULL;
 		slots[i].count = (namespaces(9) + SLOTS - 1) / SLOTS;
 		ASSERT_EQ(0, pthread_create(&slots[i].thread, NULL, slot_run,
 					    &slots[i]));
@@ -1014,33 +1114,36 @@ TEST_F_TIMEOUT(mroute, readers, TIMEOUT)
 	       SLOTS * slots[0].count, loops / (2 * SLOTS * slots[0].count));
 }
 
-/* Tests what each combination of MRT_FLUSH flags removes and leaves. */
-static void flush_all(struct __test_metadata *_metadata, const struct plan *p,
-		      struct router *r, int veth)
+/* The ioctls as 32-bit programs call them */
+TEST_F_TIMEOUT(mroute, compat, TIMEOUT)
 {
-	struct mr_count count;
-	int flags;
+	const struct plan *p = &variant->plan;
+	struct mr_frame frame;
+	struct compat *compat;
+	const char *wrong;
+	struct router r;
+	int i, sk;
 
-	for (flags = 0; flags < 16; flags++) {
-		ASSERT_EQ(0, mr_vif_add(r->sk, p->f, VIF_VETH, veth));
-		ASSERT_EQ(0, router_add_vif(p, r, VIF_DUMMY, "dummy"));
-		ASSERT_EQ(0, mr_mfc(r->sk, p->f, MRT_ADD_MFC, p->sender,
-				    p->group, VIF_VETH, 1 << VIF_DUMMY));
-		ASSERT_EQ(0, mr_mfc(r->adder, p->f, MRT_ADD_MFC, p->inner,
-				    p->group, VIF_VETH, 1 << VIF_DUMMY));
-		ASSERT_EQ(0, mr_setopt(r->sk, p->f, MRT_FLUSH, flags));
-		EXPECT_EQ(!(flags & MRT_FLUSH_VIFS),
-			  !mr_vif_count(r->sk, p->f, VIF_VETH, &count));
-		EXPECT_EQ(!(flags & MRT_FLUSH_VIFS_STATIC),
-			  !mr_vif_count(r->sk, p->f, VIF_DUMMY, &count));
-		EXPECT_EQ(!(flags & MRT_FLUSH_MFC),
-			  !mr_mfc_count(r->sk, p->f, p->sender, p->group,
-					&count));
-		EXPECT_EQ(!(flags & MRT_FLUSH_MFC_STATIC),
-			  !mr_mfc_count(r->sk, p->f, p->inner, p->group,
-					&count));
-		ASSERT_EQ(0, mr_setopt(r->sk, p->f, MRT_FLUSH, 15));
+	if (!has_compat())
+		SKIP(return, "needs x86-64 and CONFIG_IA32_EMULATION");
+	compat = mmap(NULL, sizeof(*compat), PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	ASSERT_NE(MAP_FAILED, compat);
+	ASSERT_EQ(0, router_new(p, self->nl, &r));
+	ASSERT_EQ(0, router_add_static(p, &r, 1 << VIF_DUMMY));
+	ASSERT_EQ(0, mr_frame_udp(&frame, p->f, p->sender, p->group, 64, 5000,
+				  PAYLOAD));
+	sk = mr_packet_socket(-1, SOCK_RAW);
+	for (i = 0; i < BURST; i++)
+		ASSERT_EQ(0, mr_packet_send(sk, SOCK_RAW, r.port_index, &frame));
+	close(sk);
+	ASSERT_EQ(0, wait_arrived(p, &r, BURST, arrived_data));
+	wrong = read_compat(p, r.adder, compat);
+	EXPECT_EQ(NULL, wrong) {
+		TH_LOG("failed: %s", wrong);
 	}
+	router_close(&r);
+	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
 }
 
 /* Runs a router in a table of its own for a moment. Returns false if the kernel
@@ -1058,7 +1161,7 @@ static bool use_table(struct __test_metadata *_metadata, const struct plan *p,
 		ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_INIT, 1));
 		EXPECT_EQ(-EBUSY, mr_setopt(sk, p->f, MRT_TABLE, id));
 		EXPECT_EQ(0, mr_vif_add(sk, p->f, VIF_VETH, veth));
-		if (has_pim(p)) {
+		if (has_pim(p, 2)) {
 			EXPECT_EQ(0, mr_vif_add_register(sk, p->f,
 							 VIF_REGISTER));
 		}
@@ -1095,8 +1198,6 @@ TEST_F_TIMEOUT(mroute, cycles, TIMEOUT)
 	for (i = 0; i < n; i++) {
 		EXPECT_EQ(-EADDRINUSE, mr_setopt(r.adder, p->f, MRT_INIT, 1));
 		EXPECT_EQ(-EACCES, mr_setopt(r.adder, p->f, MRT_DONE, 1));
-		flush_all(_metadata, p, &r, veth);
-
 		ASSERT_EQ(0, mr_vif_add(r.sk, p->f, VIF_VETH, veth));
 		ASSERT_EQ(0, router_add_vif(p, &r, VIF_DUMMY, "dummy"));
 		ASSERT_EQ(0, mr_mfc(r.sk, p->f, MRT_ADD_MFC_PROXY, p->any,
@@ -1121,6 +1222,49 @@ TEST_F_TIMEOUT(mroute, cycles, TIMEOUT)
 	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
 	flood_stop(&flood);
 	TH_LOG("%ld cycles, %lu packets sent", n, flood.sent);
+}
+
+/* The device of a VIF is deleted, or moves to another namespace, while packets
+ * go out through it.
+ */
+TEST_F_TIMEOUT(mroute, device_goes, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	long i, n = namespaces(6);
+	struct flood flood = {};
+	struct mr_count count;
+	struct router r;
+	time_t end;
+
+	ASSERT_EQ(0, router_new(p, self->nl, &r));
+	ASSERT_EQ(0, router_add_vif(p, &r, VIF_VETH, "veth"));
+	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
+	ASSERT_EQ(0, flood_start(&flood, r.port_index));
+	for (i = 0; i < n; i++) {
+		ASSERT_EQ(0, mr_link_add(r.nl, "dummy", "dummy", NULL));
+		ASSERT_EQ(0, mr_link_up(r.nl, "dummy"));
+		ASSERT_EQ(0, router_add_vif(p, &r, VIF_DUMMY, "dummy"));
+		ASSERT_EQ(0, mr_mfc(r.sk, p->f, MRT_ADD_MFC, p->sender,
+				    p->group, VIF_VETH, 1 << VIF_DUMMY));
+		end = now() + ARRIVE_SECONDS;
+		do {
+			ASSERT_EQ(0, mr_vif_count(r.sk, p->f, VIF_DUMMY, &count));
+		} while (count.wrong_if < 2 && now() < end);
+		ASSERT_LE(2UL, count.wrong_if);
+
+		if (i & 1) {
+			ASSERT_EQ(0, mr_link_move(r.nl, "dummy", self->parent));
+			ASSERT_EQ(0, mr_link_del(self->nl, "dummy"));
+		} else {
+			ASSERT_EQ(0, mr_link_del(r.nl, "dummy"));
+		}
+		EXPECT_EQ(-EINVAL, mr_vif_count(r.sk, p->f, VIF_DUMMY, &count));
+		EXPECT_EQ(0, mr_mfc_count(r.sk, p->f, p->sender, p->group,
+					  &count));
+	}
+	router_close(&r);
+	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
+	flood_stop(&flood);
 }
 
 TEST_HARNESS_MAIN

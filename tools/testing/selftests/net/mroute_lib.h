@@ -35,19 +35,27 @@
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/mroute.h>
+#include <linux/mroute6.h>
 #include <linux/rtnetlink.h>
 #include <linux/types.h>
 #include <linux/udp.h>
 #include <linux/veth.h>
 
-/* The options MRT_* and MRT6_* have the same numbers. */
+/* The options MRT_* and MRT6_*, their flags, and the types of messages to the
+ * daemon have the same numbers.
+ */
 struct mr_family {
 	int		family;
 	int		rtnl_family;	/* of multicast routes in rtnetlink */
 	int		addr_len;
+	int		ip_len;		/* of the IP header */
 	int		level;		/* of the mroute socket's options */
 	int		protocol;	/* of the mroute socket */
+	int		eth_proto;
+	__u32		default_table;
+	const char	*register_name;
 	const char	*proc_cache;
 	const char	*proc_vif;
 };
@@ -56,10 +64,28 @@ static const struct mr_family mr_ipv4 = {
 	.family		= AF_INET,
 	.rtnl_family	= RTNL_FAMILY_IPMR,
 	.addr_len	= sizeof(struct in_addr),
+	.ip_len		= sizeof(struct iphdr),
 	.level		= IPPROTO_IP,
 	.protocol	= IPPROTO_IGMP,
+	.eth_proto	= ETH_P_IP,
+	.default_table	= RT_TABLE_DEFAULT,
+	.register_name	= "pimreg",
 	.proc_cache	= "/proc/thread-self/net/ip_mr_cache",
 	.proc_vif	= "/proc/thread-self/net/ip_mr_vif",
+};
+
+static const struct mr_family mr_ipv6 = {
+	.family		= AF_INET6,
+	.rtnl_family	= RTNL_FAMILY_IP6MR,
+	.addr_len	= sizeof(struct in6_addr),
+	.ip_len		= sizeof(struct ipv6hdr),
+	.level		= IPPROTO_IPV6,
+	.protocol	= IPPROTO_ICMPV6,
+	.eth_proto	= ETH_P_IPV6,
+	.default_table	= RT_TABLE_MAIN,
+	.register_name	= "pim6reg",
+	.proc_cache	= "/proc/thread-self/net/ip6_mr_cache",
+	.proc_vif	= "/proc/thread-self/net/ip6_mr_vif",
 };
 
 static inline int mr_addr(const struct mr_family *f, const char *text, void *to)
@@ -471,6 +497,8 @@ static inline int mr_addr_add(int nl, const struct mr_family *f,
 	if (index < 0 || err)
 		return index < 0 ? index : err;
 	ifa.ifa_index = index;
+	if (f->family == AF_INET6)
+		ifa.ifa_flags = IFA_F_NODAD;
 	mr_nl_begin(&req, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL,
 		    &ifa, sizeof(ifa));
 	mr_nl_put(&req, IFA_LOCAL, bin, f->addr_len);
@@ -548,9 +576,17 @@ static inline int mr_router(int ns, const struct mr_family *f)
 static inline int mr_vif(int sk, const struct mr_family *f, int opt,
 			 const struct vifctl *vif)
 {
-	if (f->family != AF_INET)
-		return -EAFNOSUPPORT;
-	return mr_err(setsockopt(sk, f->level, opt, vif, sizeof(*vif)));
+	struct mif6ctl mif = {
+		.mif6c_mifi = vif->vifc_vifi,
+		.mif6c_flags = vif->vifc_flags & VIFF_REGISTER ? MIFF_REGISTER : 0,
+		.vifc_threshold = vif->vifc_threshold,
+		.mif6c_pifi = vif->vifc_lcl_ifindex,
+	};
+
+	if (f->family == AF_INET)
+		return mr_err(setsockopt(sk, f->level, opt, vif, sizeof(*vif)));
+	/* MRT6_DEL_MIF takes the first member only. */
+	return mr_err(setsockopt(sk, f->level, opt, &mif, sizeof(mif)));
 }
 
 static inline int mr_vif_add(int sk, const struct mr_family *f, int vifi,
@@ -566,7 +602,7 @@ static inline int mr_vif_add(int sk, const struct mr_family *f, int vifi,
 	return mr_vif(sk, f, MRT_ADD_VIF, &vif);
 }
 
-/* Creates the device pimreg. */
+/* Creates the device pimreg or pim6reg. */
 static inline int mr_vif_add_register(int sk, const struct mr_family *f, int vifi)
 {
 	struct vifctl vif = {
@@ -609,10 +645,19 @@ static inline int mr_mfc(int sk, const struct mr_family *f, int opt,
 			 __u32 oifs)
 {
 	struct mfcctl mfc = { .mfcc_parent = parent };
+	struct mf6cctl mfc6 = { .mf6cc_parent = parent };
 	int i;
 
-	if (f->family != AF_INET)
-		return -EAFNOSUPPORT;
+	if (f->family == AF_INET6) {
+		if (mr_addr(f, src, &mfc6.mf6cc_origin.sin6_addr) ||
+		    mr_addr(f, group, &mfc6.mf6cc_mcastgrp.sin6_addr))
+			return -EINVAL;
+		for (i = 0; i < MAXMIFS; i++)
+			if (oifs & (1u << i))
+				IF_SET(i, &mfc6.mf6cc_ifset);
+		return mr_err(setsockopt(sk, f->level, opt, &mfc6,
+					 sizeof(mfc6)));
+	}
 	if (mr_addr(f, src, &mfc.mfcc_origin) ||
 	    mr_addr(f, group, &mfc.mfcc_mcastgrp))
 		return -EINVAL;
@@ -631,10 +676,17 @@ static inline int mr_vif_count(int sk, const struct mr_family *f, int vifi,
 			       struct mr_count *count)
 {
 	struct sioc_vif_req req = { .vifi = vifi };
+	struct sioc_mif_req6 req6 = { .mifi = vifi };
 
 	memset(count, 0, sizeof(*count));
-	if (f->family != AF_INET)
-		return -EAFNOSUPPORT;
+	if (f->family == AF_INET6) {
+		if (ioctl(sk, SIOCGETMIFCNT_IN6, &req6) < 0)
+			return -errno;
+		count->packets = req6.icount;
+		count->bytes = req6.ibytes;
+		count->wrong_if = req6.ocount;
+		return 0;
+	}
 	if (ioctl(sk, SIOCGETVIFCNT, &req) < 0)
 		return -errno;
 	count->packets = req.icount;
@@ -648,10 +700,20 @@ static inline int mr_mfc_count(int sk, const struct mr_family *f,
 			       struct mr_count *count)
 {
 	struct sioc_sg_req req = {};
+	struct sioc_sg_req6 req6 = {};
 
 	memset(count, 0, sizeof(*count));
-	if (f->family != AF_INET)
-		return -EAFNOSUPPORT;
+	if (f->family == AF_INET6) {
+		if (mr_addr(f, src, &req6.src.sin6_addr) ||
+		    mr_addr(f, group, &req6.grp.sin6_addr))
+			return -EINVAL;
+		if (ioctl(sk, SIOCGETSGCNT_IN6, &req6) < 0)
+			return -errno;
+		count->packets = req6.pktcnt;
+		count->bytes = req6.bytecnt;
+		count->wrong_if = req6.wrong_if;
+		return 0;
+	}
 	if (mr_addr(f, src, &req.src) || mr_addr(f, group, &req.grp))
 		return -EINVAL;
 	if (ioctl(sk, SIOCGETSGCNT, &req) < 0)
@@ -662,47 +724,102 @@ static inline int mr_mfc_count(int sk, const struct mr_family *f,
 	return 0;
 }
 
+/* An address as /proc/net/ip_mr_cache or ip6_mr_cache shows it. */
+static inline int mr_proc_addr(const struct mr_family *f, const char *text,
+			       char to[40])
+{
+	__u8 bin[16];
+	__u32 word;
+	int i;
+
+	if (mr_addr(f, text, bin))
+		return -EINVAL;
+	memcpy(&word, bin, sizeof(word));
+	if (f->family == AF_INET)
+		return snprintf(to, 40, "%08X", word) != 8;
+	for (i = 0; i < 8; i++)
+		sprintf(to + 5 * i, "%02x%02x%s", bin[2 * i], bin[2 * i + 1],
+			i < 7 ? ":" : "");
+	return 0;
+}
+
 /* The same from /proc/net/ip_mr_cache. Returns -ENOENT if there is no line. */
 static inline int mr_proc_count(int ns, const struct mr_family *f,
 				const char *src, const char *group,
 				struct mr_count *count)
 {
-	__u32 s, g, line_g, line_s;
+	char s[40], g[40], line_g[40], line_s[40];
 	char buf[8192], *line, *rest;
 	int ret;
 
-	if (f->family != AF_INET)
-		return -EAFNOSUPPORT;
-	if (mr_addr(f, src, &s) || mr_addr(f, group, &g))
+	if (mr_proc_addr(f, src, s) || mr_proc_addr(f, group, g))
 		return -EINVAL;
 	ret = mr_read(ns, f->proc_cache, buf, sizeof(buf));
 	if (ret < 0)
 		return ret;
 	for (line = strtok_r(buf, "\n", &rest); line;
 	     line = strtok_r(NULL, "\n", &rest)) {
-		if (sscanf(line, "%x %x %*d %lu %lu %lu", &line_g, &line_s,
+		if (sscanf(line, "%39s %39s %*d %lu %lu %lu", line_g, line_s,
 			   &count->packets, &count->bytes,
 			   &count->wrong_if) == 5 &&
-		    line_g == g && line_s == s)
+		    !strcmp(line_g, g) && !strcmp(line_s, s))
 			return 0;
 	}
 	return -ENOENT;
 }
 
-/* Joins @group on a link. */
-static inline int mr_join(int sk, const struct mr_family *f, int ifindex,
-			  const char *group)
-{
-	struct group_req req = { .gr_interface = ifindex };
-	struct sockaddr_in *sin = (void *)&req.gr_group;
+/* A message of the kernel to the daemon: struct igmpmsg or struct mrt6msg. */
+struct mr_upcall {
+	int		type;		/* IGMPMSG_* */
+	int		vif;
+	char		src[INET6_ADDRSTRLEN];
+	char		dst[INET6_ADDRSTRLEN];
+	size_t		len;		/* of what follows, for WHOLEPKT */
+	__u8		data[1024];
+};
 
-	if (f->family != AF_INET)
-		return -EAFNOSUPPORT;
-	sin->sin_family = AF_INET;
-	if (mr_addr(f, group, &sin->sin_addr))
-		return -EINVAL;
-	return mr_err(setsockopt(sk, f->level, MCAST_JOIN_GROUP, &req,
-				 sizeof(req)));
+/* Reads the next message, and skips IGMP and ICMPv6 packets. Returns its type,
+ * or -EAGAIN if there is none, with @flags MSG_DONTWAIT or after SO_RCVTIMEO.
+ */
+static inline int mr_upcall(int sk, const struct mr_family *f, int flags,
+			    struct mr_upcall *up)
+{
+	size_t head = f->family == AF_INET ? sizeof(struct igmpmsg) :
+					     sizeof(struct mrt6msg);
+	union {
+		struct igmpmsg	v4;
+		struct mrt6msg	v6;
+		__u8		bytes[2048];
+	} msg;
+	int len;
+
+	do {
+		len = mr_err(recv(sk, &msg, sizeof(msg), flags));
+		if (len < 0)
+			return len;
+		if (len < 2)
+			return -EBADMSG;
+		/* An IPv4 packet has its protocol there, ICMPv6 its type. */
+	} while (f->family == AF_INET ? msg.v4.im_mbz : msg.v6.im6_mbz);
+	if (len < (int)head)
+		return -EBADMSG;
+
+	if (f->family == AF_INET) {
+		up->type = msg.v4.im_msgtype;
+		up->vif = msg.v4.im_vif | msg.v4.im_vif_hi << 8;
+		inet_ntop(AF_INET, &msg.v4.im_src, up->src, sizeof(up->src));
+		inet_ntop(AF_INET, &msg.v4.im_dst, up->dst, sizeof(up->dst));
+	} else {
+		up->type = msg.v6.im6_msgtype;
+		up->vif = msg.v6.im6_mif;
+		inet_ntop(AF_INET6, &msg.v6.im6_src, up->src, sizeof(up->src));
+		inet_ntop(AF_INET6, &msg.v6.im6_dst, up->dst, sizeof(up->dst));
+	}
+	up->len = len - head;
+	if (up->len > sizeof(up->data))
+		return -EMSGSIZE;
+	memcpy(up->data, msg.bytes + head, up->len);
+	return up->type;
 }
 
 /* Frames, for AF_PACKET. Built from the outermost header inwards. */
@@ -712,10 +829,9 @@ struct mr_frame {
 	__u8		data[512];
 };
 
-static inline __u16 mr_csum(const void *data, size_t len)
+static inline __u16 mr_csum(const void *data, size_t len, __u32 sum)
 {
 	const __u8 *p = data;
-	__u32 sum = 0;
 	size_t i;
 
 	for (i = 0; i < len; i++)
@@ -733,20 +849,21 @@ static inline int mr_frame_eth(struct mr_frame *frame, const struct mr_family *f
 	struct ethhdr *eth = (void *)frame->data;
 	__u8 bin[16];
 
-	if (f->family != AF_INET)
-		return -EAFNOSUPPORT;
 	if (mr_addr(f, dst, bin))
 		return -EINVAL;
 	memset(frame, 0, sizeof(*frame));
 	if (dst_mac) {
 		memcpy(eth->h_dest, dst_mac, ETH_ALEN);
+	} else if (f->family == AF_INET6) {
+		memcpy(eth->h_dest, "\x33\x33", 2);
+		memcpy(eth->h_dest + 2, bin + 12, 4);
 	} else {
 		memcpy(eth->h_dest, "\x01\x00\x5e", 3);
 		memcpy(eth->h_dest + 3, bin + 1, 3);
 		eth->h_dest[3] &= 0x7f;
 	}
 	memcpy(eth->h_source, "\x02\x00\x00\x00\x00\x01", ETH_ALEN);
-	eth->h_proto = htons(ETH_P_IP);
+	eth->h_proto = htons(f->eth_proto);
 	frame->len = sizeof(*eth);
 	return 0;
 }
@@ -757,9 +874,20 @@ static inline int mr_frame_ip(struct mr_frame *frame, const struct mr_family *f,
 			      int ttl, size_t len)
 {
 	struct iphdr *ip = (void *)(frame->data + frame->len);
+	struct ipv6hdr *ip6 = (void *)ip;
 
-	if (frame->len + sizeof(*ip) + len > sizeof(frame->data))
+	if (frame->len + f->ip_len + len > sizeof(frame->data))
 		return -EMSGSIZE;
+	if (f->family == AF_INET6) {
+		if (mr_addr(f, src, &ip6->saddr) || mr_addr(f, dst, &ip6->daddr))
+			return -EINVAL;
+		ip6->version = 6;
+		ip6->payload_len = htons(len);
+		ip6->nexthdr = protocol;
+		ip6->hop_limit = ttl;
+		frame->len += sizeof(*ip6);
+		return 0;
+	}
 	if (mr_addr(f, src, &ip->saddr) || mr_addr(f, dst, &ip->daddr))
 		return -EINVAL;
 	ip->version = 4;
@@ -767,7 +895,7 @@ static inline int mr_frame_ip(struct mr_frame *frame, const struct mr_family *f,
 	ip->tot_len = htons(sizeof(*ip) + len);
 	ip->ttl = ttl;
 	ip->protocol = protocol;
-	ip->check = mr_csum(ip, sizeof(*ip));
+	ip->check = mr_csum(ip, sizeof(*ip), 0);
 	frame->len += sizeof(*ip);
 	return 0;
 }
@@ -817,11 +945,15 @@ static inline int mr_frame_register(struct mr_frame *frame,
 	/* PIMv1 is an IGMP message with its version in the group field. */
 	static const __u8 v1[8] = { 0x14, 1, 0, 0, 0x10 };
 	static const __u8 v2[8] = { 0x21 };
-	size_t len = sizeof(v1) + sizeof(struct iphdr) + sizeof(struct udphdr) +
+	size_t len = sizeof(v1) + f->ip_len + sizeof(struct udphdr) +
 		     MR_REGISTER_PAYLOAD;
-	__u8 *pim;
+	__u8 *pim, pseudo[2 * 16];
+	__u32 sum = 0;
 	__u16 csum;
 	int err;
+
+	if (f->family == AF_INET6 && version == 1)
+		return -EAFNOSUPPORT;
 
 	err = mr_frame_eth(frame, f, dst_mac, dst);
 	err = err ?: mr_frame_ip(frame, f, src, dst,
@@ -836,8 +968,16 @@ static inline int mr_frame_register(struct mr_frame *frame,
 			      MR_REGISTER_PAYLOAD);
 	if (err)
 		return err;
-	/* PIMv2 only checksums its own header, IGMP the whole message. */
-	csum = mr_csum(pim, version == 1 ? len : sizeof(v2));
+	/* PIMv2 only checksums its own header, IGMP the whole message. IPv6
+	 * adds a pseudo header.
+	 */
+	if (f->family == AF_INET6) {
+		if (mr_addr(f, src, pseudo) || mr_addr(f, dst, pseudo + 16))
+			return -EINVAL;
+		sum = IPPROTO_PIM + sizeof(v2) +
+		      (__u16)~ntohs(mr_csum(pseudo, sizeof(pseudo), 0));
+	}
+	csum = mr_csum(pim, version == 1 ? len : sizeof(v2), sum);
 	memcpy(pim + 2, &csum, sizeof(csum));
 	return 0;
 }
@@ -852,10 +992,11 @@ static inline int mr_packet_socket(int ns, int type)
 static inline int mr_packet_send(int sk, int type, int ifindex,
 				 const struct mr_frame *frame)
 {
+	const struct ethhdr *eth = (void *)frame->data;
 	size_t skip = type == SOCK_DGRAM ? ETH_HLEN : 0;
 	struct sockaddr_ll sll = {
 		.sll_family = AF_PACKET,
-		.sll_protocol = htons(ETH_P_IP),
+		.sll_protocol = eth->h_proto,
 		.sll_ifindex = ifindex,
 		.sll_halen = ETH_ALEN,
 	};

@@ -42,6 +42,15 @@ static const struct plan ipv4 = {
 	.version	= 0x0305,
 };
 
+static const struct plan ipv6 = {
+	.f		= &mr_ipv6,
+	.source		= "fd00::9",
+	.group		= "ff15::1",
+	.static_group	= "ff15::2",
+	.unicast	= "fd00::1",
+	.version	= 0x0305,
+};
+
 struct daemon {
 	const struct plan *plan;
 	int ns;
@@ -80,11 +89,11 @@ static bool is_there(const struct daemon *d, int thing)
 		return !mr_vif_count(d->raw, p->f, STATIC_VIF, &count);
 	case MFC:
 		return mr_route_get(d->nl, p->f, NLM_F_DUMP, p->source,
-				    p->group, RT_TABLE_DEFAULT, &route) == 1 &&
+				    p->group, p->f->default_table, &route) == 1 &&
 		       route.protocol == RTPROT_MROUTED;
 	default:
 		return mr_route_get(d->nl, p->f, NLM_F_DUMP, p->source,
-				    p->static_group, RT_TABLE_DEFAULT,
+				    p->static_group, p->f->default_table,
 				    &route) == 1 &&
 		       route.protocol == RTPROT_STATIC;
 	}
@@ -159,6 +168,11 @@ FIXTURE_VARIANT_ADD(mroute_options, ipv4)
 	.plan = &ipv4,
 };
 
+FIXTURE_VARIANT_ADD(mroute_options, ipv6)
+{
+	.plan = &ipv6,
+};
+
 FIXTURE_SETUP(mroute_options)
 {
 	const struct mr_family *f = variant->plan->f;
@@ -174,12 +188,12 @@ FIXTURE_SETUP(mroute_options)
 	d->nl = mr_nl_open(d->ns);
 	ASSERT_LE(0, d->nl);
 	d->sk = mr_router(d->ns, f);
-	if (d->sk == -ENOPROTOOPT || d->sk == -EOPNOTSUPP)
-		SKIP(return, "needs CONFIG_IP_MROUTE");
+	if (d->sk == -ENOPROTOOPT || d->sk == -EAFNOSUPPORT)
+		SKIP(return, "needs CONFIG_IP_MROUTE or CONFIG_IPV6_MROUTE");
 	ASSERT_LE(0, d->sk);
 	d->raw = mr_sock(d->ns, f);
 	ASSERT_LE(0, d->raw);
-	d->tables = !mr_setopt(d->raw, f, MRT_TABLE, RT_TABLE_DEFAULT);
+	d->tables = !mr_setopt(d->raw, f, MRT_TABLE, f->default_table);
 
 	for (i = 0; i < 2; i++) {
 		sprintf(name, "d%d", i);
@@ -265,6 +279,8 @@ TEST_F_TIMEOUT(mroute_options, setsockopt, TIMEOUT_S)
 	};
 	const struct plan *p = variant->plan;
 	struct daemon *d = &self->daemon;
+	bool v6 = p->f->family == AF_INET6;
+	char room[256] = {};
 	int i, size;
 
 	for (i = 0; i < 4; i++) {
@@ -275,8 +291,13 @@ TEST_F_TIMEOUT(mroute_options, setsockopt, TIMEOUT_S)
 					      sizeof(int)));
 	}
 	for (i = 0; i < 6; i++) {
-		size = i < 2 ? sizeof(struct vifctl) : sizeof(struct mfcctl);
-		EXPECT_EQ(-EINVAL, setopt_len(d, big[i], d->hole, size - 1));
+		if (v6)
+			size = i == 0 ? sizeof(struct mif6ctl) :
+			       i == 1 ? sizeof(mifi_t) : sizeof(struct mf6cctl);
+		else
+			size = i < 2 ? sizeof(struct vifctl) :
+				       sizeof(struct mfcctl);
+		EXPECT_EQ(-EINVAL, setopt_len(d, big[i], room, size - 1));
 		EXPECT_EQ(-EFAULT, setopt_len(d, big[i], d->hole, size));
 	}
 	EXPECT_EQ(-EINVAL, setopt_len(d, MRT_INIT, "", 1));
@@ -360,7 +381,7 @@ TEST_F_TIMEOUT(mroute_options, daemon, TIMEOUT_S)
 	for (closes = 0; closes < 2; closes++) {
 		ASSERT_EQ(0, fill(d));
 		ASSERT_EQ(0, mr_vif_add_register(d->sk, p->f, REGISTER_VIF));
-		ASSERT_LT(0, mr_link_index(d->nl, "pimreg"));
+		ASSERT_LT(0, mr_link_index(d->nl, p->f->register_name));
 		EXPECT_EQ(-EADDRINUSE, mr_setopt(d->raw, p->f, MRT_INIT, 1));
 		EXPECT_EQ(-EADDRINUSE, mr_setopt(d->sk, p->f, MRT_INIT, 1));
 		EXPECT_EQ(-EACCES, mr_setopt(d->raw, p->f, MRT_DONE, 1));
@@ -373,7 +394,7 @@ TEST_F_TIMEOUT(mroute_options, daemon, TIMEOUT_S)
 			ASSERT_EQ(0, mr_setopt(d->sk, p->f, MRT_DONE, 1));
 			EXPECT_EQ(-EACCES, mr_setopt(d->sk, p->f, MRT_DONE, 1));
 		}
-		EXPECT_EQ(-ENODEV, mr_link_index(d->nl, "pimreg"));
+		EXPECT_EQ(-ENODEV, mr_link_index(d->nl, p->f->register_name));
 		EXPECT_FALSE(is_there(d, VIF));
 		EXPECT_FALSE(is_there(d, MFC));
 		EXPECT_TRUE(is_there(d, VIF_STATIC));
@@ -389,6 +410,8 @@ TEST_F_TIMEOUT(mroute_options, netlink_route, TIMEOUT_S)
 {
 	struct daemon *d = &self->daemon;
 
+	if (variant->plan->f->family == AF_INET6)
+		SKIP(return, "IPv6 has no RTM_NEWROUTE for multicast routes");
 	ASSERT_EQ(0, mr_vif_add(d->sk, variant->plan->f, 0, d->link[0]));
 	EXPECT_EQ(-ENOENT, netlink_mfc(d, RTM_DELROUTE, RT_TABLE_DEFAULT));
 	EXPECT_FALSE(is_there(d, MFC_STATIC));
@@ -408,13 +431,18 @@ TEST_F_TIMEOUT(mroute_options, absent_table, TIMEOUT_S)
 
 	ASSERT_EQ(0, fill(d));
 	EXPECT_EQ(1, mr_route_get(d->nl, p->f, 0, p->source, p->group,
-				  RT_TABLE_DEFAULT, &route));
+				  p->f->default_table, &route));
 	EXPECT_EQ(err, mr_route_get(d->nl, p->f, 0, p->source, p->group,
 				    NO_TABLE, &route));
-	EXPECT_EQ(err, netlink_mfc(d, RTM_NEWROUTE, NO_TABLE));
-	EXPECT_EQ(err, netlink_mfc(d, RTM_DELROUTE, NO_TABLE));
-	EXPECT_EQ(d->tables ? 2 : 1, dump_table(d, RT_TABLE_DEFAULT));
-	EXPECT_EQ(d->tables ? -ENOENT : 1, dump_table(d, NO_TABLE));
+	if (p->f->family == AF_INET) {
+		EXPECT_EQ(err, netlink_mfc(d, RTM_NEWROUTE, NO_TABLE));
+		EXPECT_EQ(err, netlink_mfc(d, RTM_DELROUTE, NO_TABLE));
+		EXPECT_EQ(d->tables ? 2 : 1, dump_table(d, p->f->default_table));
+	} else {
+		EXPECT_EQ(2, dump_table(d, p->f->default_table));
+	}
+	EXPECT_EQ(d->tables ? -ENOENT : p->f->family == AF_INET ? 1 : 2,
+		  dump_table(d, NO_TABLE));
 }
 
 /* Two daemons, each with its own table. */
@@ -424,12 +452,14 @@ TEST_F_TIMEOUT(mroute_options, tables, TIMEOUT_S)
 	struct daemon *d = &self->daemon;
 	struct mr_table_info info;
 	struct mr_route route;
+	char name[IFNAMSIZ];
 	int sk;
 
 	if (!d->tables) {
 		EXPECT_EQ(-ENOPROTOOPT, mr_setopt(d->raw, p->f, MRT_TABLE,
 						  OTHER_TABLE));
-		EXPECT_EQ(1, mr_table_get(d->nl, p->f, 0, &info));
+		if (p->f->family == AF_INET)
+			EXPECT_EQ(1, mr_table_get(d->nl, p->f, 0, &info));
 		return;
 	}
 
@@ -438,7 +468,8 @@ TEST_F_TIMEOUT(mroute_options, tables, TIMEOUT_S)
 	EXPECT_EQ(-EBUSY, mr_setopt(d->sk, p->f, MRT_TABLE, OTHER_TABLE));
 	EXPECT_EQ(-EINVAL, mr_setopt(sk, p->f, MRT_TABLE, 1000000000));
 	ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_TABLE, OTHER_TABLE));
-	EXPECT_EQ(2, mr_table_get(d->nl, p->f, 0, &info));
+	if (p->f->family == AF_INET)
+		EXPECT_EQ(2, mr_table_get(d->nl, p->f, 0, &info));
 	ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_INIT, 1));
 	EXPECT_EQ(-EBUSY, mr_setopt(sk, p->f, MRT_TABLE, OTHER_TABLE + 1));
 	EXPECT_EQ(p->version, mr_getopt(sk, p->f, MRT_VERSION));
@@ -446,7 +477,8 @@ TEST_F_TIMEOUT(mroute_options, tables, TIMEOUT_S)
 	ASSERT_EQ(0, fill(d));
 	ASSERT_EQ(0, mr_vif_add(sk, p->f, 0, d->link[0]));
 	ASSERT_EQ(0, mr_vif_add_register(sk, p->f, 1));
-	EXPECT_LT(0, mr_link_index(d->nl, "pimreg100"));
+	snprintf(name, sizeof(name), "%s%d", p->f->register_name, OTHER_TABLE);
+	EXPECT_LT(0, mr_link_index(d->nl, name));
 	EXPECT_EQ(-ENOENT, mr_route_get(d->nl, p->f, 0, p->source, p->group,
 					OTHER_TABLE, &route));
 	ASSERT_EQ(0, mr_mfc(sk, p->f, MRT_ADD_MFC, p->source, p->group, 0, 0));
@@ -455,13 +487,14 @@ TEST_F_TIMEOUT(mroute_options, tables, TIMEOUT_S)
 	EXPECT_EQ(1, mr_route_get(d->nl, p->f, NLM_F_DUMP, p->source, p->group,
 				  OTHER_TABLE, &route));
 	EXPECT_EQ(1, mr_route_get(d->nl, p->f, NLM_F_DUMP, p->source, p->group,
-				  RT_TABLE_DEFAULT, &route));
+				  p->f->default_table, &route));
 
 	close(sk);
-	EXPECT_EQ(-ENODEV, mr_link_index(d->nl, "pimreg100"));
+	EXPECT_EQ(-ENODEV, mr_link_index(d->nl, name));
 	EXPECT_EQ(-ENOENT, mr_route_get(d->nl, p->f, 0, p->source, p->group,
 					OTHER_TABLE, &route));
-	EXPECT_EQ(2, mr_table_get(d->nl, p->f, 0, &info));
+	if (p->f->family == AF_INET)
+		EXPECT_EQ(2, mr_table_get(d->nl, p->f, 0, &info));
 	EXPECT_TRUE(is_there(d, MFC));
 }
 

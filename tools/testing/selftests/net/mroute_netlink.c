@@ -1,0 +1,654 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tests what multicast routing answers over netlink while it changes: dumps are
+ * complete or say that they were interrupted, a single route is seen whole, and
+ * nobody waits for RTNL.
+ */
+#include "mroute_lib.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <linux/userfaultfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "../kselftest_harness.h"
+#include "mroute_query.h"
+
+#define TIMEOUT		300
+#define PATIENCE	60	/* seconds, for an answer that should come at once */
+#define VIFS		4
+#define ROUTES		200	/* fill many messages */
+#define QUERIES		100
+#define ROUNDS		300
+#define TABLE		100
+
+struct plan {
+	const struct mr_family	*f;
+	const char		*source;
+	const char		*route;		/* printf format, with a number */
+	const char		*moving;	/* group that is being changed */
+};
+
+FIXTURE(mroute_netlink) {
+	int	ns;
+	int	nl;		/* for changes */
+	int	query;
+	int	dump;		/* its messages are small */
+	int	sk;
+	int	link[VIFS];
+};
+
+FIXTURE_VARIANT(mroute_netlink) {
+	struct plan	plan;
+};
+
+FIXTURE_VARIANT_ADD(mroute_netlink, ipv4) {
+	.plan = {
+		.f	= &mr_ipv4,
+		.source	= "10.0.0.9",
+		.route	= "239.1.0.%d",
+		.moving	= "239.2.0.1",
+	},
+};
+
+FIXTURE_VARIANT_ADD(mroute_netlink, ipv6) {
+	.plan = {
+		.f	= &mr_ipv6,
+		.source	= "fd00::9",
+		.route	= "ff15::1:%x",
+		.moving	= "ff15::2:1",
+	},
+};
+
+static int group_route(int sk, const struct plan *p, int opt, int i, __u32 oifs)
+{
+	char group[INET6_ADDRSTRLEN];
+
+	snprintf(group, sizeof(group), p->route, i);
+	return mr_mfc(sk, p->f, opt, p->source, group, 0, oifs);
+}
+
+/* A socket that gives up */
+static int query_open(int ns)
+{
+	const struct timeval patience = { .tv_sec = PATIENCE };
+	int nl = mr_nl_open(ns);
+
+	if (nl >= 0 && setsockopt(nl, SOL_SOCKET, SO_RCVTIMEO, &patience,
+				  sizeof(patience)))
+		return -errno;
+	return nl;
+}
+
+FIXTURE_SETUP(mroute_netlink)
+{
+	const struct plan *p = &variant->plan;
+	char name[8];
+	int i;
+
+	if (geteuid())
+		SKIP(return, "needs root");
+	self->ns = mr_ns_new();
+	ASSERT_LE(0, self->ns);
+	self->nl = mr_nl_open(self->ns);
+	ASSERT_LE(0, self->nl);
+	self->query = query_open(self->ns);
+	ASSERT_LE(0, self->query);
+	self->dump = query_open(self->ns);
+	ASSERT_LE(0, self->dump);
+	self->sk = mr_router(self->ns, p->f);
+	if (self->sk == -ENOPROTOOPT || self->sk == -EAFNOSUPPORT)
+		SKIP(return, "needs CONFIG_IP_MROUTE or CONFIG_IPV6_MROUTE");
+	ASSERT_LE(0, self->sk);
+	for (i = 0; i < VIFS; i++) {
+		sprintf(name, "d%d", i);
+		ASSERT_EQ(0, mr_link_add(self->nl, name, "dummy", NULL));
+		ASSERT_EQ(0, mr_link_up(self->nl, name));
+		self->link[i] = mr_link_index(self->nl, name);
+		ASSERT_EQ(0, mr_vif_add(self->sk, p->f, i, self->link[i]));
+	}
+	for (i = 0; i < ROUTES; i++)
+		ASSERT_EQ(0, group_route(self->sk, p, MRT_ADD_MFC, i, 1 << 1));
+}
+
+/* The namespace goes away with the sockets of this process. */
+FIXTURE_TEARDOWN(mroute_netlink)
+{
+}
+
+/* What a dump said. */
+struct dump {
+	const struct plan	*p;
+	int			seen[ROUTES];
+	int			n;		/* messages about routes or tables */
+	bool			intr;
+	unsigned int		sum;		/* of all that cannot differ */
+	const char		*wrong;
+};
+
+static void dump_route(struct dump *dump, const struct nlmsghdr *nh)
+{
+	static const int types[] = {
+		RTA_TABLE, RTA_SRC, RTA_DST, RTA_IIF, RTA_MULTIPATH,
+		RTA_MFC_STATS, RTA_EXPIRES,
+	};
+	const struct mr_family *f = dump->p->f;
+	const __u8 *dst = mr_route_attr(nh, RTA_DST);
+	const struct nlattr *nla;
+	__u8 first[16];
+	size_t i;
+
+	if (!dst) {
+		dump->wrong = "a route without RTA_DST";
+		return;
+	}
+	/* Is it one of those that do not change? */
+	if (mr_addr(f, f->family == AF_INET ? "239.1.0.0" : "ff15::1:0", first) ||
+	    memcmp(first, dst, f->addr_len - 1) ||
+	    dst[f->addr_len - 1] >= ROUTES)
+		return;
+	dump->seen[dst[f->addr_len - 1]]++;
+
+	nla = (void *)((char *)nh + NLMSG_SPACE(sizeof(struct rtmsg)));
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		/* Pads the 64-bit attribute behind it. */
+		if ((nla->nla_type & NLA_TYPE_MASK) == RTA_PAD)
+			nla = (void *)((char *)nla + NLA_ALIGN(nla->nla_len));
+		if ((nla->nla_type & NLA_TYPE_MASK) != types[i])
+			dump->wrong = "the attributes of a route";
+		dump->sum = dump->sum * 31 + nla->nla_type + nla->nla_len;
+		if (types[i] <= RTA_DST)
+			for (int k = NLA_HDRLEN; k < nla->nla_len; k++)
+				dump->sum = dump->sum * 31 + ((__u8 *)nla)[k];
+		nla = (void *)((char *)nla + NLA_ALIGN(nla->nla_len));
+	}
+	if ((char *)nla != (char *)nh + nh->nlmsg_len)
+		dump->wrong = "the length of a route";
+}
+
+/* Reads one message of a dump. Returns 0 at its end, 1 before. */
+static int dump_recv(int nl, struct dump *dump)
+{
+	struct nlmsghdr *nh;
+	__u32 buf[1024];
+	unsigned int left;
+	int len;
+
+	len = mr_err(recv(nl, buf, sizeof(buf), MSG_TRUNC));
+	if (len < 0 || len > (int)sizeof(buf))
+		return len < 0 ? len : -EMSGSIZE;
+	left = len;
+	for (nh = (void *)buf; NLMSG_OK(nh, left); nh = NLMSG_NEXT(nh, left)) {
+		if (nh->nlmsg_flags & NLM_F_DUMP_INTR)
+			dump->intr = true;
+		if (nh->nlmsg_type == NLMSG_ERROR)
+			return *(int *)NLMSG_DATA(nh);
+		if (nh->nlmsg_type == NLMSG_DONE)
+			return 0;
+		dump->n++;
+		if (nh->nlmsg_type == RTM_NEWROUTE)
+			dump_route(dump, nh);
+	}
+	return 1;
+}
+
+static int dump_start(int nl, const struct plan *p, int type, struct dump *dump)
+{
+	struct ifinfomsg ifi = { .ifi_family = p->f->rtnl_family };
+	struct rtmsg rtm = { .rtm_family = p->f->rtnl_family };
+	struct mr_nlreq req;
+
+	memset(dump, 0, sizeof(*dump));
+	dump->p = p;
+	if (type == RTM_GETROUTE)
+		mr_nl_begin(&req, type, NLM_F_DUMP, &rtm, sizeof(rtm));
+	else
+		mr_nl_begin(&req, type, NLM_F_DUMP, &ifi, sizeof(ifi));
+	return send(nl, &req, req.nh.nlmsg_len, 0) < 0 ? -errno : 0;
+}
+
+static int dump_end(int nl, struct dump *dump)
+{
+	int ret;
+
+	do {
+		ret = dump_recv(nl, dump);
+	} while (ret > 0);
+	return ret;
+}
+
+static int dump_all(int nl, const struct plan *p, struct dump *dump)
+{
+	int err = dump_start(nl, p, RTM_GETROUTE, dump);
+
+	return err ?: dump_end(nl, dump);
+}
+
+static bool is_complete(const struct dump *dump)
+{
+	int i;
+
+	for (i = 0; i < ROUTES; i++)
+		if (dump->seen[i] != 1)
+			return false;
+	return !dump->wrong;
+}
+
+/* A dump of a table that does not change has each route once. */
+TEST_F_TIMEOUT(mroute_netlink, quiet, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct dump dump, again;
+
+	ASSERT_EQ(0, dump_all(self->dump, p, &dump));
+	EXPECT_TRUE(is_complete(&dump));
+	EXPECT_EQ(NULL, dump.wrong) {
+		TH_LOG("wrong: %s", dump.wrong);
+	}
+	EXPECT_EQ(ROUTES, dump.n);
+	EXPECT_FALSE(dump.intr);
+	ASSERT_EQ(0, dump_all(self->dump, p, &again));
+	EXPECT_TRUE(is_complete(&again));
+	EXPECT_EQ(dump.sum, again.sum);
+	EXPECT_FALSE(again.intr);
+	TH_LOG("%d routes, checksum %08x", dump.n, dump.sum);
+}
+
+enum change { NONE, ROUTE_DEL, ROUTE_ADD, ROUTE_REPLACE, VIF_DEL, VIF_ADD };
+
+static int make_change(int sk, const struct plan *p, enum change change,
+		       const int *link)
+{
+	switch (change) {
+	case ROUTE_DEL:
+		return group_route(sk, p, MRT_DEL_MFC, 0, 0);
+	case ROUTE_ADD:
+		return group_route(sk, p, MRT_ADD_MFC, 0, 1 << 1);
+	case ROUTE_REPLACE:
+		return group_route(sk, p, MRT_ADD_MFC, 0, 1 << 2);
+	case VIF_DEL:
+		return mr_vif_del(sk, p->f, VIFS - 1);
+	case VIF_ADD:
+		return mr_vif_add(sk, p->f, VIFS - 1, link[VIFS - 1]);
+	default:
+		return 0;
+	}
+}
+
+/* When something changes during a dump, one of its messages says so. */
+TEST_F_TIMEOUT(mroute_netlink, interrupted, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	enum change change;
+	struct dump dump;
+
+	for (change = NONE; change <= VIF_ADD; change++) {
+		ASSERT_EQ(0, dump_start(self->dump, p, RTM_GETROUTE, &dump));
+		ASSERT_EQ(1, dump_recv(self->dump, &dump));
+		ASSERT_EQ(0, make_change(self->sk, p, change, self->link));
+		ASSERT_EQ(0, dump_end(self->dump, &dump));
+		EXPECT_EQ(change != NONE, dump.intr) {
+			TH_LOG("change %d", change);
+		}
+
+		if (p->f->family == AF_INET6)
+			continue;
+		ASSERT_EQ(0, dump_start(self->dump, p, RTM_GETLINK, &dump));
+		ASSERT_EQ(0, make_change(self->sk, p, change == ROUTE_DEL ?
+					 ROUTE_ADD : change == ROUTE_ADD ?
+					 ROUTE_DEL : change == VIF_DEL ?
+					 VIF_ADD : change == VIF_ADD ?
+					 VIF_DEL : change, self->link));
+		ASSERT_EQ(0, dump_end(self->dump, &dump));
+		EXPECT_EQ(change != NONE, dump.intr) {
+			TH_LOG("change %d, RTM_GETLINK", change);
+		}
+		/* As the next round expects it. */
+		if (change == ROUTE_DEL || change == ROUTE_ADD)
+			ASSERT_EQ(0, make_change(self->sk, p, change, NULL));
+		if (change == VIF_DEL || change == VIF_ADD)
+			ASSERT_EQ(0, make_change(self->sk, p, change,
+						 self->link));
+	}
+}
+
+/* RTNL, held by a thread that sets a socket option: its argument is on a page
+ * that userfaultfd keeps away.
+ */
+struct holder {
+	pthread_t	thread;
+	int		uffd;
+	char		*page;
+	long		size;
+	int		sk;
+	int		ret;
+};
+
+static void *holder_run(void *arg)
+{
+	struct holder *h = arg;
+
+	h->ret = mr_err(setsockopt(h->sk, IPPROTO_IP, MRT_ADD_VIF, h->page,
+				   sizeof(struct vifctl)));
+	return NULL;
+}
+
+static int holder_start(struct holder *h)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffd_msg msg;
+
+	h->size = sysconf(_SC_PAGESIZE);
+	h->uffd = mr_err(syscall(SYS_userfaultfd, O_CLOEXEC));
+	if (h->uffd < 0)
+		return h->uffd;
+	h->page = mmap(NULL, h->size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (h->page == MAP_FAILED || ioctl(h->uffd, UFFDIO_API, &api))
+		return -errno;
+	reg.range.start = (__u64)h->page;
+	reg.range.len = h->size;
+	if (ioctl(h->uffd, UFFDIO_REGISTER, &reg))
+		return -errno;
+	h->sk = mr_router(-1, &mr_ipv4);
+	if (h->sk < 0)
+		return h->sk;
+	if (pthread_create(&h->thread, NULL, holder_run, h))
+		return -EAGAIN;
+	/* The option has come to its argument, so it has RTNL. */
+	if (read(h->uffd, &msg, sizeof(msg)) != sizeof(msg) ||
+	    msg.event != UFFD_EVENT_PAGEFAULT)
+		return -EIO;
+	return 0;
+}
+
+/* Lets the option go on. VIF 0 on no link is refused. */
+static int holder_end(struct holder *h)
+{
+	struct uffdio_zeropage zero = {
+		.range = { .start = (__u64)h->page, .len = h->size },
+	};
+
+	if (ioctl(h->uffd, UFFDIO_ZEROPAGE, &zero))
+		return -errno;
+	pthread_join(h->thread, NULL);
+	close(h->sk);
+	return h->ret;
+}
+
+struct waiter {
+	pthread_t	thread;
+	int		nl;
+	int		ret;
+	bool		done;
+};
+
+static void *waiter_run(void *arg)
+{
+	struct waiter *w = arg;
+
+	w->ret = mr_link_add(w->nl, "waiter", "dummy", NULL);
+	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+struct asker {
+	const struct plan	*p;
+	int			nl;
+	int			dump;
+	int			answers;
+	int			err;
+};
+
+static void *asker_run(void *arg)
+{
+	struct asker *a = arg;
+	struct mr_route route;
+	struct dump dump;
+	char group[INET6_ADDRSTRLEN];
+	int i, ret;
+
+	for (i = 0; i < QUERIES && !a->err; i++) {
+		snprintf(group, sizeof(group), a->p->route, i);
+		ret = mr_route_get(a->nl, a->p->f, 0, a->p->source, group,
+				   a->p->f->default_table, &route);
+		if (ret != 1)
+			a->err = ret < 0 ? ret : -ENOMSG;
+		a->answers += !a->err;
+	}
+	ret = a->err ?: dump_all(a->dump, a->p, &dump);
+	if (!ret && !is_complete(&dump))
+		ret = -EBADMSG;
+	a->answers += !ret;
+	if (!ret && a->p->f->family == AF_INET) {
+		ret = dump_start(a->dump, a->p, RTM_GETLINK, &dump);
+		ret = ret ?: dump_end(a->dump, &dump);
+		a->answers += !ret && dump.n == 1;
+	}
+	a->err = ret;
+	return NULL;
+}
+
+/* All questions are answered while somebody holds RTNL. */
+TEST_F_TIMEOUT(mroute_netlink, rtnl_held, TIMEOUT)
+{
+	struct waiter waiter = { .nl = self->nl };
+	struct asker asker = {
+		.p = &variant->plan,
+		.nl = self->query,
+		.dump = self->dump,
+	};
+	bool v4 = variant->plan.f->family == AF_INET;
+	struct holder holder = {};
+	struct timespec limit;
+	pthread_t thread;
+	int err;
+
+	/* The holder is a router of another namespace. */
+	ASSERT_EQ(0, unshare(CLONE_NEWNET));
+	err = holder_start(&holder);
+	if (err == -ENOSYS)
+		SKIP(return, "needs CONFIG_USERFAULTFD");
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, pthread_create(&waiter.thread, NULL, waiter_run, &waiter));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, asker_run, &asker));
+
+	/* A question that waits for RTNL would wait in send(). */
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += PATIENCE;
+	err = pthread_timedjoin_np(thread, NULL, &limit);
+	EXPECT_EQ(0, err) {
+		TH_LOG("no answer while RTNL is held");
+	}
+	/* RTNL was held all the time. */
+	EXPECT_FALSE(__atomic_load_n(&waiter.done, __ATOMIC_ACQUIRE));
+
+	EXPECT_EQ(-EADDRNOTAVAIL, holder_end(&holder));
+	if (err)
+		pthread_join(thread, NULL);
+	EXPECT_EQ(0, asker.err);
+	EXPECT_EQ(QUERIES + 1 + v4, asker.answers);
+	pthread_join(waiter.thread, NULL);
+	EXPECT_TRUE(waiter.done);
+	EXPECT_EQ(0, waiter.ret);
+}
+
+/* A thread that changes what can be changed until it is told to stop. */
+struct churn {
+	pthread_t		thread;
+	const struct plan	*p;
+	int			sk;
+	int			ns;
+	const int		*link;
+	bool			stop;
+	unsigned long		rounds;
+	const char		*wrong;
+};
+
+static void *churn_routes(void *arg)
+{
+	struct churn *c = arg;
+	const struct plan *p = c->p;
+	int i = 0;
+
+	while (!c->wrong && !__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
+		/* Replaced again and again, deleted now and then */
+		if (mr_mfc(c->sk, p->f, MRT_ADD_MFC, p->source, p->moving, 0,
+			   i & 1 ? 1 << 1 | 1 << 2 : 1 << 0))
+			c->wrong = "MRT_ADD_MFC";
+		if (++i % 16 == 0 &&
+		    mr_mfc(c->sk, p->f, MRT_DEL_MFC, p->source, p->moving, 0, 0))
+			c->wrong = "MRT_DEL_MFC";
+		__atomic_add_fetch(&c->rounds, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* VIFs, tables, and a namespace that dies with all of these */
+static void *churn_rest(void *arg)
+{
+	struct churn *c = arg;
+	const struct plan *p = c->p;
+	int i = 0, ns, sk, err;
+
+	while (!c->wrong && !__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
+		if (mr_vif_del(c->sk, p->f, VIFS - 1) ||
+		    mr_vif_add(c->sk, p->f, VIFS - 1, c->link[VIFS - 1]))
+			c->wrong = "MRT_DEL_VIF, MRT_ADD_VIF";
+		sk = mr_sock(c->ns, p->f);
+		err = mr_setopt(sk, p->f, MRT_TABLE, TABLE + i++ % 50);
+		if (err && err != -ENOPROTOOPT)
+			c->wrong = "MRT_TABLE";
+		close(sk);
+
+		ns = mr_ns_new();
+		sk = mr_router(ns, p->f);
+		if (sk < 0 || group_route(sk, p, MRT_ADD_MFC, 0, 0))
+			c->wrong = "a namespace";
+		close(sk);
+		close(ns);
+		__atomic_add_fetch(&c->rounds, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+struct oifs {
+	int		links[VIFS];
+	int		n;
+};
+
+static void oifs_cb(const struct nlmsghdr *nh, void *arg)
+{
+	const struct nlattr *nla;
+	struct rtnexthop *nhp;
+	struct oifs *oifs = arg;
+	int left;
+
+	nla = mr_nl_msg_attr(nh, sizeof(struct rtmsg), RTA_MULTIPATH);
+	if (nh->nlmsg_type != RTM_NEWROUTE || !nla)
+		return;
+	left = nla->nla_len - NLA_HDRLEN;
+	for (nhp = (void *)(nla + 1); RTNH_OK(nhp, left) && oifs->n < VIFS;
+	     left -= RTNH_ALIGN(nhp->rtnh_len), nhp = RTNH_NEXT(nhp))
+		oifs->links[oifs->n++] = nhp->rtnh_ifindex;
+}
+
+/* Returns 0 if the route does not exist, or a description of what is wrong. */
+static const char *get_moving(int nl, const struct plan *p, const int *link,
+			      unsigned long *found)
+{
+	struct rtmsg rtm = {
+		.rtm_family = p->f->rtnl_family,
+		.rtm_src_len = p->f->addr_len * 8,
+		.rtm_dst_len = p->f->addr_len * 8,
+	};
+	struct oifs oifs = {};
+	struct mr_nlreq req;
+	__u8 bin[16];
+	int ret;
+
+	mr_nl_begin(&req, RTM_GETROUTE, 0, &rtm, sizeof(rtm));
+	mr_addr(p->f, p->source, bin);
+	mr_nl_put(&req, RTA_SRC, bin, p->f->addr_len);
+	mr_addr(p->f, p->moving, bin);
+	mr_nl_put(&req, RTA_DST, bin, p->f->addr_len);
+	ret = mr_nl_query(nl, &req, oifs_cb, &oifs);
+	if (ret == -ENOENT)
+		return NULL;
+	if (ret != 1)
+		return "RTM_GETROUTE";
+	++*found;
+	if (oifs.n == 1 && oifs.links[0] == link[0])
+		return NULL;
+	if (oifs.n == 2 && oifs.links[0] == link[1] && oifs.links[1] == link[2])
+		return NULL;
+	return "a route with some of its VIFs";
+}
+
+/* Dumps and single questions, while all that they read comes and goes. */
+TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct churn churn[2] = {};
+	unsigned long found = 0;
+	const char *wrong = NULL;
+	int whole = 0, intr = 0;
+	struct dump dump;
+	time_t end;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		churn[i].p = p;
+		churn[i].sk = self->sk;
+		churn[i].ns = self->ns;
+		churn[i].link = self->link;
+		ASSERT_EQ(0, pthread_create(&churn[i].thread, NULL,
+					    i ? churn_rest : churn_routes,
+					    &churn[i]));
+	}
+	end = time(NULL) + PATIENCE;
+	for (i = 0; !wrong && (i < ROUNDS || (!found && time(NULL) < end)); i++) {
+		wrong = get_moving(self->query, p, self->link, &found);
+		if (wrong || i % 10)
+			continue;
+		if (dump_all(self->dump, p, &dump))
+			wrong = "a dump";
+		else if (dump.wrong)
+			wrong = dump.wrong;
+		else if (dump.intr)
+			intr++;
+		else if (!is_complete(&dump))
+			wrong = "a dump that lacks routes, or has some twice";
+		else
+			whole++;
+		if (!wrong && p->f->family == AF_INET &&
+		    (dump_start(self->dump, p, RTM_GETLINK, &dump) ||
+		     dump_end(self->dump, &dump) || !dump.n))
+			wrong = "a dump of VIFs";
+	}
+	for (i = 0; i < 2; i++) {
+		__atomic_store_n(&churn[i].stop, true, __ATOMIC_RELAXED);
+		pthread_join(churn[i].thread, NULL);
+		EXPECT_EQ(NULL, churn[i].wrong) {
+			TH_LOG("failed: %s", churn[i].wrong);
+		}
+		EXPECT_LT(0UL, churn[i].rounds);
+	}
+	EXPECT_EQ(NULL, wrong) {
+		TH_LOG("wrong: %s", wrong);
+	}
+	EXPECT_LT(0UL, found);
+	EXPECT_LT(0, whole + intr);
+	/* Nothing is left over, and nothing is missing. */
+	ASSERT_EQ(0, dump_all(self->dump, p, &dump));
+	EXPECT_TRUE(is_complete(&dump));
+	EXPECT_FALSE(dump.intr);
+	TH_LOG("%lu answers, %d dumps whole, %d interrupted, %lu and %lu changes",
+	       found, whole, intr, churn[0].rounds, churn[1].rounds);
+}
+
+TEST_HARNESS_MAIN
