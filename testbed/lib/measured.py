@@ -16,7 +16,7 @@ FIGURES = ('min', 'p50', 'p99', 'max')
 class Row:
     """A row of a benchmark: for base and set, one value of each figure for each boot."""
     name: str
-    irqfds: int
+    n: int
     found: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def values(self, on: str, figure: str) -> list[float]:
@@ -54,7 +54,7 @@ def read(text: str, log: str) -> list[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
-            if not all(isinstance(row[key], (int, float)) and row[key] >= 0 for key in ('irqfds', 'samples', *FIGURES)):
+            if not all(isinstance(row[key], (int, float)) and row[key] >= 0 for key in ('n', 'samples', *FIGURES)):
                 raise ValueError('a figure is not a number')
         except (ValueError, KeyError) as error:
             raise Fail(log, f'holds a row that cannot be read: {line}: {error}', 'look at what the test prints') from None
@@ -69,7 +69,7 @@ def collect(boots: list[tuple[str, list[dict[str, Any]]]]) -> list[Row]:
     rows: dict[tuple[str, int], Row] = {}
     for on, found in boots:
         for r in found:
-            row = rows.setdefault((r['row'], r['irqfds']), Row(r['row'], r['irqfds']))
+            row = rows.setdefault((r['row'], r['n']), Row(r['row'], r['n']))
             for figure in ('samples', *FIGURES):
                 row.found.setdefault(on, {}).setdefault(figure, []).append(float(r[figure]))
     for on in ('base', 'set'):
@@ -80,22 +80,22 @@ def collect(boots: list[tuple[str, list[dict[str, Any]]]]) -> list[Row]:
     return list(rows.values())
 
 
-def plot(rows: list[Row], name: str, unit: str, out: str) -> str:
-    """A gnuplot script that draws what NAME costs against the number of irqfds."""
-    found = sorted((r for r in rows if r.name == name and r.irqfds), key=lambda r: r.irqfds)
+def plot(rows: list[Row], name: str, of: str, unit: str, out: str) -> str:
+    """A gnuplot script that draws what NAME costs against the number OF things."""
+    found = sorted((r for r in rows if r.name == name and r.n), key=lambda r: r.n)
     lines = ['set terminal svg size 640,420 dynamic background "white"', f'set output "{out}"', 'set logscale xy', 'set key top left',
-             f'set title "{name}, median and range of the boots"', 'set xlabel "irqfds"', f'set ylabel "{unit}"',
+             f'set title "{name}, median and range of the boots"', f'set xlabel "{of}"', f'set ylabel "{unit}"',
              "plot '-' with yerrorlines title 'base', '-' with yerrorlines title 'set'"]
     for on in ('base', 'set'):
-        lines += [f'{r.irqfds} {r.median(on, "p50")} {min(r.values(on, "p50"))} {max(r.values(on, "p50"))}' for r in found] + ['e']
+        lines += [f'{r.n} {r.median(on, "p50")} {min(r.values(on, "p50"))} {max(r.values(on, "p50"))}' for r in found] + ['e']
     return ''.join(line + '\n' for line in lines)
 
 
 def markdown(rows: list[Row], show: Callable[[float], str] = time) -> str:
     """The table: medians over the boots, and the range of the boots' medians."""
-    lines = ['| what | irqfds | base | set | base/set | base/set, p99 | base/set, max |', '|---|--:|--:|--:|--:|--:|--:|']
+    lines = ['| what | n | base | set | base/set | base/set, p99 | base/set, max |', '|---|--:|--:|--:|--:|--:|--:|']
     for row in rows:
-        cells = [row.name, str(row.irqfds), *(f'{show(row.median(on, "p50"))} ({row.spread(on, "p50", show)})' for on in ('base', 'set')),
+        cells = [row.name, str(row.n), *(f'{show(row.median(on, "p50"))} ({row.spread(on, "p50", show)})' for on in ('base', 'set')),
                  *(row.ratio(figure) for figure in ('p50', 'p99', 'max'))]
         lines.append(f'| {" | ".join(cells)} |')
     return ''.join(line + '\n' for line in lines)

@@ -65,7 +65,7 @@ static void report(const char *row, int irqfds, int ops)
 	p99 = (double)samples[nr_samples * 99 / 100] / ops;
 	max = (double)samples[nr_samples - 1] / ops;
 	if (machine_readable) {
-		printf("{\"row\": \"%s\", \"irqfds\": %d, \"samples\": %d, ", row, irqfds,
+		printf("{\"row\": \"%s\", \"n\": %d, \"samples\": %d, ", row, irqfds,
 		       nr_samples);
 		printf("\"min\": %.0f, \"p50\": %.0f, \"p99\": %.0f, \"max\": %.0f}\n",
 		       min, p50, p99, max);
