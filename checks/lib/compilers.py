@@ -120,11 +120,15 @@ class Folder:
                 found.add(f"[{self.config}] {re.sub(r':[0-9]+(:[0-9]+)?:', ':', line, count=1)}")
         return found
 
-    def compile(self, file: str, source: Optional[Path] = None) -> Said:
+    def compile(self, file: str, source: Optional[Path] = None, skip: str = '') -> Said:
         said = Said()
+        if skip in self.tools:      # It says what it said before.
+            said.lines[skip] = self.said[file].lines.get(skip, set()) if file in self.said else set()
         # No comma: -Wp, would split it.
         at = self.scratch / file.replace('/', '__')
         for tool, command in self.commands[file].items():
+            if tool == skip:
+                continue
             words = [f'-Wp,-MMD,{at}.d' if w.startswith('-Wp,-MMD,') else w for w in command]
             if '-o' in words:
                 words[words.index('-o') + 1] = f'{at}.o'
@@ -153,11 +157,11 @@ class Folder:
             if not any('planted' in line for line in said.lines[tool]):
                 die(tool, f'it does not see a planted fault ({source})', 'look at what it says of that file with the command in learn.log beside it')
 
-    def look(self, files: list[str], touched: Optional[set[str]]) -> dict[str, Said]:
-        """What is said of FILES now. With TOUCHED, only what these files change is compiled."""
+    def look(self, files: list[str], touched: Optional[set[str]], skip: str = '') -> dict[str, Said]:
+        """What is said of FILES now, but by the tool SKIP. With TOUCHED, only what these files change is compiled."""
         todo = [f for f in files if touched is None or f not in self.said or f in touched or self.said[f].needs & touched]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            fresh = dict(zip(todo, pool.map(self.compile, todo)))
+            fresh = dict(zip(todo, pool.map(lambda f: self.compile(f, skip=skip), todo)))
         return {f: fresh[f] if f in fresh else self.said[f] for f in files}
 
 

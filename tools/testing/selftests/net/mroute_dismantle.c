@@ -327,10 +327,6 @@ FIXTURE_SETUP(mroute)
 	 */
 	self->inherit = mr_open(-1, "/proc/sys/net/core/devconf_inherit_init_net",
 				O_RDWR);
-	if (self->inherit >= 0 &&
-	    read(self->inherit, self->inherited, sizeof(self->inherited)) > 0 &&
-	    pwrite(self->inherit, "3", 1, 0) == 1)
-		self->forwarding = true;
 
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
 	self->parent = mr_ns_self();
@@ -341,6 +337,10 @@ FIXTURE_SETUP(mroute)
 	if (self->holder == -ENOPROTOOPT || self->holder == -EAFNOSUPPORT)
 		SKIP(return, "needs CONFIG_IP_MROUTE or CONFIG_IPV6_MROUTE");
 	ASSERT_LE(0, self->holder);
+	/* Last, so that the teardown puts it right in any case. */
+	self->forwarding = self->inherit >= 0 &&
+		read(self->inherit, self->inherited, sizeof(self->inherited)) > 0 &&
+		pwrite(self->inherit, "3", 1, 0) == 1;
 }
 
 /* Let one more namespace die: cleanup_net() only gets to it after it has
@@ -777,10 +777,8 @@ TEST_F_TIMEOUT(mroute, pimreg_bad_packet, TIMEOUT)
 					  64, 5000, PAYLOAD));
 	frames[0].len = ETH_HLEN + 1;
 	frames[1].len = ETH_HLEN + p->f->ip_len - 1;
-	if (p->f->family == AF_INET)
-		((struct ethhdr *)frames[2].data)->h_proto = htons(ETH_P_ARP);
-	else
-		frames[2].len = ETH_HLEN + 8;
+	((struct ethhdr *)frames[2].data)->h_proto = htons(ETH_P_ARP);
+	frames[2].len = ETH_HLEN + 1;
 	send_register(_metadata, self->nl, p, frames, 4);
 }
 
@@ -1004,11 +1002,10 @@ static void *reader_run(void *arg)
 	sk = mr_sock(-1, p->f);
 	nl = mr_nl_open(-1);
 	while (!wrong && !__atomic_load_n(&slot->stop, __ATOMIC_RELAXED)) {
-		if (reader->netlink) {
+		if (reader->netlink)
 			wrong = read_netlink(p, nl);
-		} else {
+		else
 			wrong = read_socket(p, sk) ?: read_files(p);
-		}
 		__atomic_add_fetch(&reader->loops, 1, __ATOMIC_RELAXED);
 	}
 	reader->wrong = wrong;
@@ -1161,10 +1158,9 @@ static bool use_table(struct __test_metadata *_metadata, const struct plan *p,
 		ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_INIT, 1));
 		EXPECT_EQ(-EBUSY, mr_setopt(sk, p->f, MRT_TABLE, id));
 		EXPECT_EQ(0, mr_vif_add(sk, p->f, VIF_VETH, veth));
-		if (has_pim(p, 2)) {
+		if (has_pim(p, 2))
 			EXPECT_EQ(0, mr_vif_add_register(sk, p->f,
 							 VIF_REGISTER));
-		}
 		EXPECT_EQ(0, mr_mfc(sk, p->f, MRT_ADD_MFC, p->sender, p->group,
 				    VIF_VETH, 1 << VIF_REGISTER));
 		EXPECT_EQ(-EINVAL, mr_setopt(r->adder, p->f, MRT_TABLE,

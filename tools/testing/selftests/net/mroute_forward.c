@@ -293,7 +293,7 @@ FIXTURE_SETUP(mroute_forward)
 	r->raw = mr_sock(r->ns, p->f);
 	ASSERT_LE(0, r->raw);
 	r->tables = mr_setopt(r->raw, p->f, MRT_TABLE,
-			       p->f->default_table) == 0;
+			      p->f->default_table) == 0;
 
 	for (i = 0; i < LINKS; i++) {
 		sprintf(name[i], "r%d", i);

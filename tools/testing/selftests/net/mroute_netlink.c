@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -21,6 +22,7 @@
 #define PATIENCE	60	/* seconds, for an answer that should come at once */
 #define VIFS		4
 #define ROUTES		200	/* fill many messages */
+#define DECOYS		40
 #define QUERIES		100
 #define ROUNDS		300
 #define TABLE		100
@@ -110,6 +112,10 @@ FIXTURE_SETUP(mroute_netlink)
 		self->link[i] = mr_link_index(self->nl, name);
 		ASSERT_EQ(0, mr_vif_add(self->sk, p->f, i, self->link[i]));
 	}
+	/* In front of the others, to be deleted: what comes behind moves up. */
+	for (i = 0; i < DECOYS; i++)
+		ASSERT_EQ(0, group_route(self->sk, p, MRT_ADD_MFC, ROUTES + i,
+					 1 << 1));
 	for (i = 0; i < ROUTES; i++)
 		ASSERT_EQ(0, group_route(self->sk, p, MRT_ADD_MFC, i, 1 << 1));
 }
@@ -160,7 +166,7 @@ static void dump_route(struct dump *dump, const struct nlmsghdr *nh)
 		if ((nla->nla_type & NLA_TYPE_MASK) != types[i])
 			dump->wrong = "the attributes of a route";
 		dump->sum = dump->sum * 31 + nla->nla_type + nla->nla_len;
-		if (types[i] <= RTA_DST)
+		if (types[i] != RTA_MFC_STATS && types[i] != RTA_EXPIRES)
 			for (int k = NLA_HDRLEN; k < nla->nla_len; k++)
 				dump->sum = dump->sum * 31 + ((__u8 *)nla)[k];
 		nla = (void *)((char *)nla + NLA_ALIGN(nla->nla_len));
@@ -173,7 +179,7 @@ static void dump_route(struct dump *dump, const struct nlmsghdr *nh)
 static int dump_recv(int nl, struct dump *dump)
 {
 	struct nlmsghdr *nh;
-	__u32 buf[1024];
+	__u32 buf[2048];
 	unsigned int left;
 	int len;
 
@@ -248,7 +254,7 @@ TEST_F_TIMEOUT(mroute_netlink, quiet, TIMEOUT)
 	EXPECT_EQ(NULL, dump.wrong) {
 		TH_LOG("wrong: %s", dump.wrong);
 	}
-	EXPECT_EQ(ROUTES, dump.n);
+	EXPECT_EQ(ROUTES + DECOYS, dump.n);
 	EXPECT_FALSE(dump.intr);
 	ASSERT_EQ(0, dump_all(self->dump, p, &again));
 	EXPECT_TRUE(is_complete(&again));
@@ -257,9 +263,9 @@ TEST_F_TIMEOUT(mroute_netlink, quiet, TIMEOUT)
 	TH_LOG("%d routes, checksum %08x", dump.n, dump.sum);
 }
 
-enum change { NONE, ROUTE_DEL, ROUTE_ADD, ROUTE_REPLACE, VIF_DEL, VIF_ADD };
+enum change_of { NONE, ROUTE_DEL, ROUTE_ADD, ROUTE_REPLACE, VIF_DEL, VIF_ADD };
 
-static int make_change(int sk, const struct plan *p, enum change change,
+static int make_change(int sk, const struct plan *p, enum change_of change,
 		       const int *link)
 {
 	switch (change) {
@@ -282,7 +288,7 @@ static int make_change(int sk, const struct plan *p, enum change change,
 TEST_F_TIMEOUT(mroute_netlink, interrupted, TIMEOUT)
 {
 	const struct plan *p = &variant->plan;
-	enum change change;
+	enum change_of change;
 	struct dump dump;
 
 	for (change = NONE; change <= VIF_ADD; change++) {
@@ -341,11 +347,13 @@ static int holder_start(struct holder *h)
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 	struct uffd_msg msg;
+	struct pollfd pfd;
 
 	h->size = sysconf(_SC_PAGESIZE);
 	h->uffd = mr_err(syscall(SYS_userfaultfd, O_CLOEXEC));
 	if (h->uffd < 0)
-		return h->uffd;
+		return -EOPNOTSUPP;
+	pfd = (struct pollfd){ .fd = h->uffd, .events = POLLIN };
 	h->page = mmap(NULL, h->size, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (h->page == MAP_FAILED || ioctl(h->uffd, UFFDIO_API, &api))
@@ -360,7 +368,8 @@ static int holder_start(struct holder *h)
 	if (pthread_create(&h->thread, NULL, holder_run, h))
 		return -EAGAIN;
 	/* The option has come to its argument, so it has RTNL. */
-	if (read(h->uffd, &msg, sizeof(msg)) != sizeof(msg) ||
+	if (poll(&pfd, 1, PATIENCE * 1000) != 1 ||
+	    read(h->uffd, &msg, sizeof(msg)) != sizeof(msg) ||
 	    msg.event != UFFD_EVENT_PAGEFAULT)
 		return -EIO;
 	return 0;
@@ -384,13 +393,14 @@ struct waiter {
 	pthread_t	thread;
 	int		nl;
 	int		ret;
-	bool		done;
+	bool		started, done;
 };
 
 static void *waiter_run(void *arg)
 {
 	struct waiter *w = arg;
 
+	__atomic_store_n(&w->started, true, __ATOMIC_RELEASE);
 	w->ret = mr_link_add(w->nl, "waiter", "dummy", NULL);
 	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
 	return NULL;
@@ -451,10 +461,13 @@ TEST_F_TIMEOUT(mroute_netlink, rtnl_held, TIMEOUT)
 	/* The holder is a router of another namespace. */
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
 	err = holder_start(&holder);
-	if (err == -ENOSYS)
-		SKIP(return, "needs CONFIG_USERFAULTFD");
+	if (err == -EOPNOTSUPP || err == -ENOPROTOOPT)
+		SKIP(return, "needs userfaultfd and CONFIG_IP_MROUTE");
 	ASSERT_EQ(0, err);
 	ASSERT_EQ(0, pthread_create(&waiter.thread, NULL, waiter_run, &waiter));
+	while (!__atomic_load_n(&waiter.started, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	usleep(100000);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, asker_run, &asker));
 
 	/* A question that waits for RTNL would wait in send(). */
@@ -503,6 +516,9 @@ static void *churn_routes(void *arg)
 		if (++i % 16 == 0 &&
 		    mr_mfc(c->sk, p->f, MRT_DEL_MFC, p->source, p->moving, 0, 0))
 			c->wrong = "MRT_DEL_MFC";
+		if (i % 8 == 0 && i / 8 <= DECOYS &&
+		    group_route(c->sk, p, MRT_DEL_MFC, ROUTES + i / 8 - 1, 0))
+			c->wrong = "MRT_DEL_MFC of a decoy";
 		__atomic_add_fetch(&c->rounds, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;
@@ -589,6 +605,12 @@ static const char *get_moving(int nl, const struct plan *p, const int *link,
 	return "a route with some of its VIFs";
 }
 
+static bool all_ran(struct churn *churn, unsigned long found)
+{
+	return found && __atomic_load_n(&churn[0].rounds, __ATOMIC_RELAXED) &&
+	       __atomic_load_n(&churn[1].rounds, __ATOMIC_RELAXED);
+}
+
 /* Dumps and single questions, while all that they read comes and goes. */
 TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
 {
@@ -611,7 +633,8 @@ TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
 					    &churn[i]));
 	}
 	end = time(NULL) + PATIENCE;
-	for (i = 0; !wrong && (i < ROUNDS || (!found && time(NULL) < end)); i++) {
+	for (i = 0; !wrong && (i < ROUNDS || (!all_ran(churn, found) &&
+					      time(NULL) < end)); i++) {
 		wrong = get_moving(self->query, p, self->link, &found);
 		if (wrong || i % 10)
 			continue;

@@ -11,7 +11,6 @@
 
 #include <getopt.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -24,6 +23,7 @@
 #define BURST		64
 #define PORT		5000
 #define PAYLOAD		64
+#define PATIENCE_NS	60000000000ull
 
 struct plan {
 	const struct mr_family	*f;
@@ -42,28 +42,24 @@ static const struct plan plans[] = {
 static const __u8 router_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 2 };
 
 static bool machine_readable, one_thread;
-static int max_routes = 20000, max_namespaces = 100, rounds = 5;
+static int max_routes = 200, max_namespaces = 10, rounds = 3;
 
 static __u64 samples[MAX_SAMPLES];
 static int nr_samples;
 
-static void __attribute__((noreturn, format(printf, 1, 2)))
-die(const char *format, ...)
+static void die(const char *what)
 {
-	va_list args;
-
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
+	fprintf(stderr, "%s\n", what);
 	exit(KSFT_FAIL);
 }
 
 /* For functions of mroute_lib.h */
 static int must(int ret, const char *what)
 {
-	if (ret < 0)
-		die("%s: %s", what, strerror(-ret));
+	if (ret < 0) {
+		fprintf(stderr, "%s: %s\n", what, strerror(-ret));
+		exit(KSFT_FAIL);
+	}
 	return ret;
 }
 
@@ -100,7 +96,7 @@ static void report(const struct plan *p, const char *what, int n, int ops)
 	char row[64];
 
 	if (!nr_samples)
-		die("%s: nothing was measured", what);
+		die("nothing was measured");
 	snprintf(row, sizeof(row), "%s %s", p->name, what);
 	qsort(samples, nr_samples, sizeof(*samples), compare);
 	min = (double)samples[0] / ops;
@@ -189,9 +185,9 @@ static void fill(struct router *r, int routes)
 		add_route(r, r->routes);
 }
 
-enum question { GET_ROUTE, DUMP_ROUTES, DUMP_VIFS };
+enum asked { GET_ROUTE, DUMP_ROUTES, DUMP_VIFS };
 
-static void ask(struct router *r, enum question question, int i)
+static void ask(struct router *r, enum asked what, int i)
 {
 	struct ifinfomsg ifi = { .ifi_family = r->p->f->rtnl_family };
 	struct rtmsg rtm = { .rtm_family = r->p->f->rtnl_family };
@@ -200,7 +196,7 @@ static void ask(struct router *r, enum question question, int i)
 	__u8 bin[16];
 	int n;
 
-	switch (question) {
+	switch (what) {
 	case GET_ROUTE:
 		rtm.rtm_src_len = f->addr_len * 8;
 		rtm.rtm_dst_len = f->addr_len * 8;
@@ -270,7 +266,7 @@ static void questions(struct router *r)
 	};
 	int last = r->p->f->family == AF_INET ? DUMP_VIFS : DUMP_ROUTES;
 	struct deleter d = {};
-	enum question q;
+	enum asked q;
 	int i, k, ns;
 	__u64 begin;
 
@@ -332,6 +328,8 @@ static void packets(struct router *r)
 		do {
 			MUST(mr_mfc_count(r->sk, p->f, p->source,
 					  group_of(p, 0), &count));
+			if (now() - begin > PATIENCE_NS)
+				die("a packet was lost");
 		} while (count.packets - before < sent);
 		add_sample(begin);
 	}
@@ -382,8 +380,11 @@ static void dismantle(const struct plan *p, int n)
 		for (i = 0; i < n; i++)
 			router_close(&r[i]);
 		for (i = 0; i < n; i++)
-			while (mr_link_index(nl, r[i].port) > 0)
+			while (mr_link_index(nl, r[i].port) > 0) {
+				if (now() - begin > PATIENCE_NS)
+					die("a namespace does not go away");
 				usleep(100);
+			}
 		add_sample(begin);
 	}
 	report(p, "dismantle", n, n);
@@ -391,7 +392,7 @@ static void dismantle(const struct plan *p, int n)
 	free(r);
 }
 
-static void usage(FILE *file)
+static void help(FILE *file)
 {
 	fprintf(file,
 		"usage: mroute_perf [-1] [-h] [-m] [-n ROUTES] [-N NAMESPACES] [-r ROUNDS]\n"
@@ -404,13 +405,13 @@ static void usage(FILE *file)
 		max_routes, max_namespaces, rounds);
 }
 
-static int number(const char *text)
+static int parse(const char *text)
 {
 	char *end;
 	long n = strtol(text, &end, 10);
 
 	if (*end || n < 1 || n > 60000)
-		die("%s is no number from 1 to 60000", text);
+		die("not a number from 1 to 60000");
 	return n;
 }
 
@@ -423,13 +424,27 @@ int main(int argc, char *argv[])
 
 	while ((opt = getopt(argc, argv, "1hmn:N:r:")) != -1) {
 		switch (opt) {
-		case '1': one_thread = true; break;
-		case 'h': usage(stdout); return 0;
-		case 'm': machine_readable = true; break;
-		case 'n': max_routes = number(optarg); break;
-		case 'N': max_namespaces = number(optarg); break;
-		case 'r': rounds = number(optarg); break;
-		default: usage(stderr); return KSFT_FAIL;
+		case '1':
+			one_thread = true;
+			break;
+		case 'h':
+			help(stdout);
+			return 0;
+		case 'm':
+			machine_readable = true;
+			break;
+		case 'n':
+			max_routes = parse(optarg);
+			break;
+		case 'N':
+			max_namespaces = parse(optarg);
+			break;
+		case 'r':
+			rounds = parse(optarg);
+			break;
+		default:
+			help(stderr);
+			return KSFT_FAIL;
 		}
 	}
 	if (geteuid()) {
@@ -438,7 +453,7 @@ int main(int argc, char *argv[])
 	}
 	/* Nothing else has links here. */
 	if (unshare(CLONE_NEWNET))
-		die("unshare(): %s", strerror(errno));
+		die("unshare() failed");
 	if (!machine_readable)
 		printf("%-36s %6s %8s %12s %12s %12s %12s\n", "what, in us", "n",
 		       "samples", "min", "p50", "p99", "max");
