@@ -67,5 +67,5 @@ def again(topic: str, version: int, who: Who) -> Optional[tuple[str, str]]:
         run(["git", "-C", ROOT, "archive", "--output", tar, "--format=tar", commit], env=environment())
         with tarfile.open(tar) as archive:
             archive.extractall(root)
-        start = start_of(base, topic, root, who)
+        start = start_of(base, topic, root)
         return start, chain.build(start, order(topic, root), root, who=who, quiet=True)[-1][1]

@@ -61,7 +61,8 @@ def show(maintainers: list[Who], reviewers: list[Who], lists: list[Who]) -> None
 def prepare(args: argparse.Namespace, who: Who, changes: str, base: str, what: str, folder: Path, target: Path) -> None:
     """Writes the mails into FOLDER, checks them, and puts them at TARGET."""
     topic, step = args.topic, Steps(3)
-    base, what = start_of(base, topic, who=who), what_below(topic, what)
+    # What it stands on is the set's, as in the refs, not of the person's making.
+    base, what = start_of(base, topic), what_below(topic, what)
     tip = chain.build(base, order(topic), who=who, quiet=True)[-1][1]
     step("asking get_maintainer.pl of the patched tree for the recipients")
     plain = folder / "plain"
