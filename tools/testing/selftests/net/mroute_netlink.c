@@ -605,6 +605,31 @@ static const char *get_moving(int nl, const struct plan *p, const int *link,
 	return "a route with some of its VIFs";
 }
 
+/* A route that is replaced is seen as it was, or as it will be. */
+TEST_F_TIMEOUT(mroute_netlink, replaced, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	struct churn churn = { .p = p, .sk = self->sk };
+	time_t end = time(NULL) + PATIENCE;
+	unsigned long found = 0;
+	const char *wrong = NULL;
+	int i;
+
+	ASSERT_EQ(0, pthread_create(&churn.thread, NULL, churn_routes, &churn));
+	for (i = 0; !wrong && (i < ROUNDS || (!found && time(NULL) < end)); i++)
+		wrong = get_moving(self->query, p, self->link, &found);
+	__atomic_store_n(&churn.stop, true, __ATOMIC_RELAXED);
+	pthread_join(churn.thread, NULL);
+	EXPECT_EQ(NULL, churn.wrong) {
+		TH_LOG("failed: %s", churn.wrong);
+	}
+	EXPECT_EQ(NULL, wrong) {
+		TH_LOG("wrong: %s", wrong);
+	}
+	EXPECT_LT(0UL, found);
+	TH_LOG("%lu answers, %lu changes", found, churn.rounds);
+}
+
 static bool all_ran(struct churn *churn, unsigned long found)
 {
 	return found && __atomic_load_n(&churn[0].rounds, __ATOMIC_RELAXED) &&
