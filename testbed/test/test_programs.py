@@ -121,12 +121,12 @@ def test_initramfs_names_a_missing_test() -> None:
 
 FAKE_MAKE = '''#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Stands for the kernel's make: tinyconfig, olddefconfig and bzImage.
+# Stands for the kernel's make: tinyconfig, olddefconfig, vmlinux and bzImage.
 for arg; do case $arg in O=*) out=${arg#O=} ;; KCONFIG_CONFIG=*) config=${arg#*=} ;; esac; done
 for arg; do case $arg in
 tinyconfig) echo "CONFIG_TINY=y" > "$out/$config" ;;
 olddefconfig) sed -i "${FAKE_LOSE:+/CONFIG_$FAKE_LOSE=/d}" "$out/$config" ;;
-bzImage) echo built >> "$out/builds"
+vmlinux|bzImage) echo "$arg ${CCACHE_DISABLE:+without ccache}" >> "$out/builds"
 	[ -z "$FAKE_ERROR" ] || { echo "foo.c:1:2: error: $FAKE_ERROR" >&2; exit 2; } ;;
 esac; done
 '''
@@ -171,6 +171,14 @@ def test_kernel_leaves_an_unchanged_config_alone() -> None:
         os.utime(path + '/out/.config', (1, 1))
         assert kernel(path).returncode == 0
         assert os.stat(path + '/out/.config').st_mtime == 1
+
+
+def test_kernel_links_the_image_without_ccache() -> None:
+    """ccache would take an image of the same size for the same image."""
+    with folder() as path:
+        got = kernel(path)
+        assert got.returncode == 0, got.stderr
+        assert read(path + '/out/builds') == 'vmlinux \nbzImage without ccache\n'
 
 
 def test_kernel_shows_the_first_error() -> None:
