@@ -40,7 +40,7 @@ FAULTS = [
     Fault('other sender', ('one sender', 'signed off'), 'patch', each(rb'check@mail\.test', b'another@mail.test')),
     Fault('wrong prefix', ('subject prefix',), 'patch', first(rb'^(Subject: \[PATCH)[^]]*? (\d+/\d+\])', rb'\1 other \2')),
     Fault('wrong subject', ('subjects are the commits',), 'patch', first(rb'^(Subject: \[[^]]*\] )', rb'\1Re-')),
-    Fault('changelog', ('messages are the commits',), 'patch', first(rb'\n\n\S+ ', b'\n\nOh ')),
+    Fault('changelog', ('messages are the commits',), 'patch', first(rb'\n\n\S', b'\n\nX')),
     Fault('Latin 1', ('encoding', 'signed off', 'checkpatch'), 'patch', each('^(Signed-off-by: .*)ü'.encode(), b'\\1\xfc')),
     Fault('replacement character', ('encoding', 'messages are the commits'), 'patch', first(rb'^Signed-off-by: ', b'\xef\xbf\xbd\n\\g<0>')),
     Fault('undeclared', ('encoding',), 'patch', each(rb'^Content-T.*\n', b'')),
