@@ -152,6 +152,12 @@ class Patches(Scratch):
     def test_a_link_error_at_the_tip_is_found(self) -> None:
         self.assert_verdict(self.house([p for p in PATCHES if p[0] == 'T: Plant a link error']), 'FAIL', ['T: Plant a link error: builds with plain'])
 
+    def test_brief_shows_clang_the_last_patch_alone_with_what_came_before(self) -> None:
+        self.more = {'BRIEF': '1'}
+        seen, again = 'clang: new\n', 'T: Move it'
+        got = self.house([('T: Plant a warning', '', {'fs/a.c': OLD + seen}, []), (again, '', {'fs/a.c': '\n' + OLD + seen}, [])])
+        self.assert_verdict(got, 'FAIL', [f'{again}: no new warning of clang'])
+
     def test_a_tool_that_sees_nothing_is_an_error(self) -> None:
         for tool in ('gcc', 'clang', 'sparse'):
             with self.subTest(tool):

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Optional
 
 import ktap
-from rows import Row, row
+from rows import SAID_LINES, Row, row
 
 PER = ('repository', 'base', 'topic')
 HEADER_LINES = 40
@@ -109,7 +109,8 @@ def judge(test: str, text: str, status: int, seconds: float, hung: bool = False)
         verdict, reason = 'PASS', ''
     rows = [row(test, verdict, reason, seconds=round(seconds, 1), said=text.splitlines() if problems else [])]
     return Result(verdict, rows + [row(test, r['verdict'], r['reason'], r['name'],
-                                       said=[re.sub(r'^# ?', '', line) for line in r['said']]) for r in parsed.rows])
+                                       # Of a check, what comes first says why.
+                                       said=[re.sub(r'^# ?', '', line) for line in r['said']][:SAID_LINES]) for r in parsed.rows])
 
 
 def environment(check: Check, base: str, base_commit: str, tip: str, topic: str, out: Path) -> dict[str, str]:
