@@ -675,7 +675,8 @@ TEST_F_TIMEOUT(mroute_forward, tunnel, TIMEOUT_S)
 }
 
 /* For a packet that arrives through a VRF, the route is looked up with the
- * interface that received it. The VRF's own interface is not a VIF.
+ * interface that received it. The VRF's own interface is another VIF, or IPv4
+ * would not look.
  */
 TEST_F_TIMEOUT(mroute_forward, vrf, TIMEOUT_S)
 {
@@ -689,8 +690,8 @@ TEST_F_TIMEOUT(mroute_forward, vrf, TIMEOUT_S)
 		SKIP(return, "needs CONFIG_NET_VRF");
 	ASSERT_EQ(0, ret);
 	ASSERT_EQ(0, mr_link_up(r->nl, "vrf"));
-	if (p->f->family == AF_INET)
-		ASSERT_EQ(0, mr_link_mc_forwarding(r->nl, "vrf", 1));
+	ASSERT_EQ(0, mr_vif_add(r->sk, p->f, LINKS,
+				mr_link_index(r->nl, "vrf")));
 	ASSERT_EQ(0, mr_link_master(r->nl, "r0", "vrf"));
 
 	ASSERT_EQ(0, send_in(r, 0, p->group, TTL, 0, 1));
