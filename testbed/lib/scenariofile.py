@@ -41,6 +41,10 @@ class Scenario:
         """What the guest's init reads: a line for each test."""
         return ''.join(' '.join([t.name, str(t.seconds)] + t.args) + '\n' for t in self.tests)
 
+    def once(self) -> list[str]:
+        """What one boot is on: the set, or the base where the scenario is for that alone."""
+        return ['base'] if self.on == ['base'] else ['set']
+
     def only(self, name: str, args: list[str]) -> 'Scenario':
         """The same boot with one of its tests, and other arguments if any are given."""
         kept = [t for t in self.tests if t.name == name]

@@ -119,6 +119,11 @@ def test_a_scenario_written_out_is_read_the_same() -> None:
     assert got.only('kvm:a', ['-r', 'z']).tests[0].args == ['-r', 'z']
 
 
+def test_a_scenario_for_the_base_alone_boots_the_base() -> None:
+    for words, want in (('', 'set'), ('on set\n', 'set'), ('on set base\n', 'set'), ('on base\n', 'base')):
+        assert scenario(GOOD + words).once() == [want], words
+
+
 def test_a_scenario_with_a_typo_is_refused() -> None:
     for old, new in (('config', 'confg'), ('ktap', 'tap'), ('required', 'require'), (' 5', ' five'), ('kvm:a', 'a'),
                      ('timeout 9', 'timeout 0'), ('timeout 9', ''), ('config debug', ''),
