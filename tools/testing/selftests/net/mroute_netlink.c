@@ -143,10 +143,13 @@ static void dump_route(struct dump *dump, const struct nlmsghdr *nh)
 	};
 	const struct mr_family *f = dump->p->f;
 	const __u8 *dst = mr_route_attr(nh, RTA_DST);
+	const struct rtmsg *rtm = NLMSG_DATA(nh);
 	const struct nlattr *nla;
 	__u8 first[16];
 	size_t i;
 
+	if (rtm->rtm_family != f->rtnl_family)
+		return;
 	if (!dst) {
 		dump->wrong = "a route without RTA_DST";
 		return;
@@ -282,6 +285,43 @@ static int make_change(int sk, const struct plan *p, enum change_of change,
 	default:
 		return 0;
 	}
+}
+
+/* A dump for one output device has the routes that use it, and a dump of all
+ * families has each route once.
+ */
+TEST_F_TIMEOUT(mroute_netlink, filtered, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+	const int want[VIFS] = { 0, ROUTES + DECOYS - 1, 1, 0 };
+	struct rtmsg rtm = { .rtm_family = p->f->rtnl_family };
+	int nl = query_open(self->ns);
+	struct mr_nlreq req;
+	struct dump dump;
+	int one = 1, i;
+
+	ASSERT_LE(0, nl);
+	ASSERT_EQ(0, setsockopt(nl, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &one,
+				sizeof(one)));
+	ASSERT_EQ(0, make_change(self->sk, p, ROUTE_REPLACE, NULL));
+	for (i = 0; i < VIFS; i++) {
+		mr_nl_begin(&req, RTM_GETROUTE, NLM_F_DUMP, &rtm, sizeof(rtm));
+		mr_nl_put_u32(&req, RTA_OIF, self->link[i]);
+		EXPECT_EQ(want[i], mr_nl_query(nl, &req, NULL, NULL));
+	}
+	mr_nl_begin(&req, RTM_GETROUTE, NLM_F_DUMP, &rtm, sizeof(rtm));
+	mr_nl_put_u32(&req, RTA_OIF, self->link[VIFS - 1] + 1);
+	EXPECT_EQ(-ENODEV, mr_nl_query(nl, &req, NULL, NULL));
+
+	rtm.rtm_family = AF_UNSPEC;
+	memset(&dump, 0, sizeof(dump));
+	dump.p = p;
+	mr_nl_begin(&req, RTM_GETROUTE, NLM_F_DUMP, &rtm, sizeof(rtm));
+	ASSERT_LT(0, send(self->dump, &req, req.nh.nlmsg_len, 0));
+	ASSERT_EQ(0, dump_end(self->dump, &dump));
+	EXPECT_TRUE(is_complete(&dump));
+	EXPECT_FALSE(dump.intr);
+	close(nl);
 }
 
 /* When something changes during a dump, one of its messages says so. */

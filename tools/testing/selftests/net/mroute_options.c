@@ -2,8 +2,8 @@
 /*
  * Tests the results of multicast routing's socket options, ioctls and netlink
  * messages, above all their errors: a changed errno or length breaks a daemon.
- * Also tests what goes away with a daemon and what MRT_FLUSH removes. Sends no
- * packets.
+ * Also tests what goes away with a daemon and what MRT_FLUSH removes, and what
+ * listeners are told. Sends no packets.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
@@ -151,6 +151,69 @@ static int dump_table(const struct daemon *d, __u32 table)
 	mr_nl_begin(&req, RTM_GETROUTE, NLM_F_DUMP, &rtm, sizeof(rtm));
 	mr_nl_put_u32(&req, RTA_TABLE, table);
 	return mr_nl_query(d->nl, &req, NULL, NULL);
+}
+
+/* Opens a socket that is told of links and of multicast routes. */
+static int listener(const struct daemon *d)
+{
+	int group[] = {
+		RTNLGRP_LINK,
+		d->plan->f->family == AF_INET ? RTNLGRP_IPV4_MROUTE :
+						RTNLGRP_IPV6_MROUTE,
+	};
+	struct sockaddr_nl addr = { .nl_family = AF_NETLINK };
+	int nl = mr_nl_open(d->ns);
+	int i;
+
+	/* Without an address, it counts as the kernel, which sends. */
+	if (nl < 0 || bind(nl, (struct sockaddr *)&addr, sizeof(addr)))
+		return nl < 0 ? nl : -errno;
+	for (i = 0; i < 2; i++)
+		if (setsockopt(nl, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP,
+			       &group[i], sizeof(group[i])))
+			return -errno;
+	return nl;
+}
+
+/* Returns what a listener was told since the last time, in its order: R for a
+ * route that came, r for one that went, l for the link @index that went.
+ */
+static const char *told(const struct daemon *d, int nl, int index)
+{
+	const struct ifinfomsg *ifi;
+	const struct rtmsg *rtm;
+	static char text[64];
+	struct nlmsghdr *nh;
+	__u32 buf[4096];
+	unsigned int left;
+	size_t n = 0;
+	int len;
+
+	for (;;) {
+		len = mr_err(recv(nl, buf, sizeof(buf), MSG_DONTWAIT));
+		if (len <= 0)
+			break;
+		left = len;
+		for (nh = (void *)buf; NLMSG_OK(nh, left);
+		     nh = NLMSG_NEXT(nh, left)) {
+			ifi = NLMSG_DATA(nh);
+			rtm = NLMSG_DATA(nh);
+			if (n == sizeof(text) - 1)
+				return "too much";
+			if (nh->nlmsg_type == RTM_DELLINK &&
+			    ifi->ifi_family == AF_UNSPEC &&
+			    ifi->ifi_index == index)
+				text[n++] = 'l';
+			if (nh->nlmsg_type == RTM_NEWROUTE &&
+			    rtm->rtm_family == d->plan->f->rtnl_family)
+				text[n++] = 'R';
+			if (nh->nlmsg_type == RTM_DELROUTE &&
+			    rtm->rtm_family == d->plan->f->rtnl_family)
+				text[n++] = 'r';
+		}
+	}
+	text[n] = 0;
+	return len == -EAGAIN ? text : strerror(-len);
 }
 
 FIXTURE(mroute_options)
@@ -404,6 +467,47 @@ TEST_F_TIMEOUT(mroute_options, daemon, TIMEOUT_S)
 		ASSERT_EQ(0, mr_setopt(d->sk, p->f, MRT_FLUSH,
 				       (1 << THINGS) - 1));
 	}
+}
+
+/* Listeners are told of each route once, and that it goes before they are told
+ * that the register VIF's device goes, in each of the three ways to end them.
+ */
+TEST_F_TIMEOUT(mroute_options, notifications, TIMEOUT_S)
+{
+	enum { FLUSH, DONE, CLOSE, WAYS };
+	const struct plan *p = variant->plan;
+	struct daemon *d = &self->daemon;
+	int nl, index, way;
+
+	nl = listener(d);
+	ASSERT_LE(0, nl);
+	ASSERT_EQ(0, mr_vif_add(d->raw, p->f, STATIC_VIF, d->link[0]));
+	for (way = 0; way < WAYS; way++) {
+		ASSERT_EQ(0, mr_vif_add(d->sk, p->f, DYNAMIC_VIF, d->link[1]));
+		ASSERT_EQ(0, mr_vif_add_register(d->sk, p->f, REGISTER_VIF));
+		index = mr_link_index(d->nl, p->f->register_name);
+		ASSERT_LT(0, index);
+		ASSERT_EQ(0, mr_mfc(d->sk, p->f, MRT_ADD_MFC, p->source,
+				    p->group, DYNAMIC_VIF, 1 << STATIC_VIF));
+		ASSERT_EQ(0, mr_mfc(d->sk, p->f, MRT_ADD_MFC, p->source,
+				    p->static_group, REGISTER_VIF,
+				    1 << DYNAMIC_VIF));
+		EXPECT_STREQ("RR", told(d, nl, index));
+
+		if (way == FLUSH) {
+			ASSERT_EQ(0, mr_setopt(d->sk, p->f, MRT_FLUSH,
+					       MRT_FLUSH_VIFS | MRT_FLUSH_MFC));
+		} else if (way == DONE) {
+			ASSERT_EQ(0, mr_setopt(d->sk, p->f, MRT_DONE, 1));
+			ASSERT_EQ(0, mr_setopt(d->sk, p->f, MRT_INIT, 1));
+		} else {
+			close(d->sk);
+		}
+		EXPECT_STREQ("rrl", told(d, nl, index)) {
+			TH_LOG("way %d", way);
+		}
+	}
+	close(nl);
 }
 
 TEST_F_TIMEOUT(mroute_options, netlink_route, TIMEOUT_S)
