@@ -165,7 +165,7 @@ static int listener(const struct daemon *d)
 	int nl = mr_nl_open(d->ns);
 	int i;
 
-	/* Without an address, it counts as the kernel, which sends. */
+	/* The kernel sends from port 0, and skips whoever has that port. */
 	if (nl < 0 || bind(nl, (struct sockaddr *)&addr, sizeof(addr)))
 		return nl < 0 ? nl : -errno;
 	for (i = 0; i < 2; i++)
