@@ -96,6 +96,15 @@ def test_selftests_copies_a_program_of_the_house() -> None:
         assert got.returncode == 2 and 'testbed:gone' in got.stderr and 'smcrouted' in got.stderr, got
 
 
+def test_selftests_builds_a_program_of_the_house() -> None:
+    with folder() as path:
+        got = selftests(path, 'testbed:mroute_failnth')
+        assert got.returncode == 1 and got.stderr.count('error: testbed:mroute_failnth') == 1, got
+        assert 'kselftest_harness.h' in got.stderr, got
+        write(path + '/src/tools/testing/selftests/kselftest_harness.h', '#define TEST_HARNESS_MAIN\n')
+        assert selftests(path, 'testbed:mroute_failnth').returncode == 1, 'what is not built may not pass'
+
+
 def test_setup_gets_each_package_that_a_program_needs() -> None:
     setup = read(os.path.join(BIN, 'setup'))
     for name in sorted(os.listdir(PROGRAMS)):

@@ -11,20 +11,11 @@
  * of them, are made elsewhere. Only a sample of those fails, unless
  * MROUTE_FAILNTH_ALL=1.
  */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
-#include <arpa/inet.h>
-#include <linux/in.h>
-#include <linux/mroute.h>
-#include <linux/rtnetlink.h>
 
-#include "../kselftest_harness.h"
+#include "kselftest_harness.h"
+#include "net/mroute_lib.h"
 
 #define FAILSLAB	"/sys/kernel/debug/failslab/"
 #define KMEMLEAK	"/sys/kernel/debug/kmemleak"
@@ -56,101 +47,61 @@ enum where { BEYOND, OUTSIDE, INSIDE, UNKNOWN };
 /* A socket option under test, and how to undo it. */
 struct op {
 	const char *name;
-	int (*run)(int sk, int id);
-	int (*undo)(int sk);
+	int (*run)(int sk, const struct mr_family *f, int id);
+	int (*undo)(int sk, const struct mr_family *f);
 	int stride;		/* of the allocations that fail */
 	bool tolerant;		/* succeeds whatever allocation fails */
 };
 
-/* Multicast routing of one address family. */
-struct family {
-	int family;
-	int protocol;
-	int level;
-	int init;
-	int version;
-	const char *net_init;	/* sets it up in a namespace */
-	const char *proc[2];	/* which it creates last */
-	const char *setsockopt;
-	struct op ops[3];
-	struct op table;
-};
-
-static int ipv4_mfc(int sk, int opt)
+static int add_mfc(int sk, const struct mr_family *f, int id)
 {
-	struct mfcctl mfc = {
-		.mfcc_origin.s_addr = htonl(0x0a000001),
-		.mfcc_mcastgrp.s_addr = htonl(0xef010101),
-	};
+	bool v4 = f->family == AF_INET;
 
-	return setsockopt(sk, IPPROTO_IP, opt, &mfc, sizeof(mfc));
+	return mr_mfc(sk, f, MRT_ADD_MFC, v4 ? "10.0.0.1" : "fd00::1",
+		      v4 ? "239.1.1.1" : "ff15::1", 0, 0);
 }
 
-static int ipv4_add_mfc(int sk, int id)
+static int del_mfc(int sk, const struct mr_family *f)
 {
-	return ipv4_mfc(sk, MRT_ADD_MFC);
+	bool v4 = f->family == AF_INET;
+
+	return mr_mfc(sk, f, MRT_DEL_MFC, v4 ? "10.0.0.1" : "fd00::1",
+		      v4 ? "239.1.1.1" : "ff15::1", 0, 0);
 }
 
-static int ipv4_del_mfc(int sk)
+static int add_vif(int sk, const struct mr_family *f, int id)
 {
-	return ipv4_mfc(sk, MRT_DEL_MFC);
+	return mr_vif_add(sk, f, 0, 1 /* lo */);
 }
 
-static int ipv4_vif(int sk, int opt, int flags)
+static int add_register(int sk, const struct mr_family *f, int id)
 {
-	struct vifctl vif = {
-		.vifc_flags = flags,
-		.vifc_threshold = 1,
-		.vifc_lcl_ifindex = 1,	/* lo */
-	};
-
-	return setsockopt(sk, IPPROTO_IP, opt, &vif, sizeof(vif));
+	return mr_vif_add_register(sk, f, 0);
 }
 
-static int ipv4_add_vif(int sk, int id)
+static int del_vif(int sk, const struct mr_family *f)
 {
-	return ipv4_vif(sk, MRT_ADD_VIF, VIFF_USE_IFINDEX);
+	return mr_vif_del(sk, f, 0);
 }
 
-static int ipv4_add_register(int sk, int id)
+static int add_table(int sk, const struct mr_family *f, int id)
 {
-	return ipv4_vif(sk, MRT_ADD_VIF, VIFF_REGISTER);
-}
-
-static int ipv4_del_vif(int sk)
-{
-	return ipv4_vif(sk, MRT_DEL_VIF, 0);
-}
-
-static int ipv4_table(int sk, int id)
-{
-	return setsockopt(sk, IPPROTO_IP, MRT_TABLE, &id, sizeof(id));
+	return mr_setopt(sk, f, MRT_TABLE, id);
 }
 
 /* Tables stay until the namespace goes away. */
-static int ipv4_keep_table(int sk)
+static int keep_table(int sk, const struct mr_family *f)
 {
 	return 0;
 }
 
-static const struct family ipv4 = {
-	.family		= AF_INET,
-	.protocol	= IPPROTO_IGMP,
-	.level		= IPPROTO_IP,
-	.init		= MRT_INIT,
-	.version	= MRT_VERSION,
-	.net_init	= "ipmr_net_init",
-	.proc		= { "/proc/self/net/ip_mr_vif",
-			    "/proc/self/net/ip_mr_cache" },
-	.setsockopt	= "ip_mroute_setsockopt",
-	.ops		= { { "route", ipv4_add_mfc, ipv4_del_mfc, 1,
-			      false },
-			    { "VIF", ipv4_add_vif, ipv4_del_vif, 1, true },
-			    { "register VIF", ipv4_add_register, ipv4_del_vif,
-			      STRIDE_OPTION, false } },
-	.table		= { "table", ipv4_table, ipv4_keep_table, 1,
-			    false },
+static const struct op ops[] = {
+	{ "route", add_mfc, del_mfc, 1, false },
+	{ "VIF", add_vif, del_vif, 1, true },
+	{ "register VIF", add_register, del_vif, STRIDE_OPTION, false },
 };
+
+static const struct op table_op = { "table", add_table, keep_table, 1, false };
 
 struct faults {
 	int ctl;		/* fail-nth */
@@ -208,12 +159,23 @@ FIXTURE(mroute_failnth)
 
 FIXTURE_VARIANT(mroute_failnth)
 {
-	const struct family *family;
+	const struct mr_family *f;
+	const char *net_init;	/* sets multicast routing up in a namespace */
+	const char *setsockopt;
 };
 
 FIXTURE_VARIANT_ADD(mroute_failnth, ipv4)
 {
-	.family = &ipv4,
+	.f		= &mr_ipv4,
+	.net_init	= "ipmr_net_init",
+	.setsockopt	= "ip_mroute_setsockopt",
+};
+
+FIXTURE_VARIANT_ADD(mroute_failnth, ipv6)
+{
+	.f		= &mr_ipv6,
+	.net_init	= "ip6mr_net_init",
+	.setsockopt	= "ip6_mroute_setsockopt",
 };
 
 FIXTURE_SETUP(mroute_failnth)
@@ -347,29 +309,24 @@ static void expect_no_leak(struct __test_metadata *_metadata)
 }
 
 /* Opens a socket and makes it the current namespace's multicast router. */
-static int router(struct __test_metadata *_metadata,
-		  const struct family *family)
+static int router(struct __test_metadata *_metadata, const struct mr_family *f)
 {
-	int fd, one = 1, version = 0;
-	socklen_t len = sizeof(version);
+	int sk = mr_router(-1, f);
 
-	fd = socket(family->family, SOCK_RAW, family->protocol);
-	ASSERT_GE(fd, 0);
-	ASSERT_EQ(0, setsockopt(fd, family->level, family->init, &one,
-				sizeof(one)));
-	ASSERT_EQ(0, getsockopt(fd, family->level, family->version, &version,
-				&len));
-	ASSERT_EQ(0x0305, version);
-	return fd;
+	ASSERT_LE(0, sk);
+	ASSERT_EQ(0x0305, mr_getopt(sk, f, MRT_VERSION));
+	return sk;
 }
 
 /* Sets up a namespace while its nth allocation fails. */
 static enum where try_netns(struct __test_metadata *_metadata,
-			    struct faults *faults, const struct family *family,
+			    struct faults *faults,
+			    const FIXTURE_VARIANT(mroute_failnth) *variant,
 			    unsigned int n)
 {
+	const struct mr_family *f = variant->f;
 	struct trace trace;
-	int err, i;
+	int err;
 	bool hit;
 
 	arm(faults, n);
@@ -377,9 +334,10 @@ static enum where try_netns(struct __test_metadata *_metadata,
 	hit = disarm(faults);
 
 	if (!err) {
-		for (i = 0; i < 2; i++)
-			EXPECT_EQ(0, access(family->proc[i], R_OK));
-		close(router(_metadata, family));
+		/* They are created last. */
+		EXPECT_EQ(0, access(f->proc_vif, R_OK));
+		EXPECT_EQ(0, access(f->proc_cache, R_OK));
+		close(router(_metadata, f));
 		ASSERT_EQ(0, setns(faults->home, CLONE_NEWNET));
 	}
 	if (!hit) {
@@ -387,7 +345,7 @@ static enum where try_netns(struct __test_metadata *_metadata,
 		return BEYOND;
 	}
 
-	trace = read_trace(faults, family->net_init);
+	trace = read_trace(faults, variant->net_init);
 	faults->hits++;
 	faults->inside += trace.init;
 	faults->table += trace.init && trace.table;
@@ -414,20 +372,19 @@ TEST_F_TIMEOUT(mroute_failnth, netns, 600)
 {
 	bool all = getenv("MROUTE_FAILNTH_ALL");
 	struct faults *faults = &self->faults;
-	const struct family *family = variant->family;
 	int n, end, step, offset, walks, first = 0, last = 0;
 	enum where where;
 
 	/* Run once without a fault. The first access to each of the test's own
 	 * pages allocates as well, and must not happen while a fault is armed.
 	 */
-	where = try_netns(_metadata, faults, family, INT_MAX);
+	where = try_netns(_metadata, faults, variant, INT_MAX);
 	ASSERT_TRUE(where == BEYOND);
 
 	for (offset = 1; !first && offset <= STRIDE; offset++) {
 		step = all ? 1 : STRIDE;
 		for (n = offset; ; n += where == UNKNOWN ? 1 : step) {
-			where = try_netns(_metadata, faults, family, n);
+			where = try_netns(_metadata, faults, variant, n);
 			if (where == BEYOND)
 				break;
 			if (where != INSIDE)
@@ -447,7 +404,7 @@ TEST_F_TIMEOUT(mroute_failnth, netns, 600)
 			break;
 		n = first > MARGIN ? first - MARGIN : 1;
 		for (; n <= last + MARGIN; n++) {
-			where = try_netns(_metadata, faults, family, n);
+			where = try_netns(_metadata, faults, variant, n);
 			if (where == INSIDE && n < first)
 				first = n;
 			if (where == INSIDE && n > last)
@@ -458,7 +415,7 @@ TEST_F_TIMEOUT(mroute_failnth, netns, 600)
 	ksft_print_msg("%d of %d allocations failed, and %d namespaces with them\n",
 		       faults->hits, end - 1, faults->refused);
 	ksft_print_msg("%d in %s (%d to %d): %d in mr_table_alloc, %d in its rhltable_init\n",
-		       faults->inside, family->net_init, first, last,
+		       faults->inside, variant->net_init, first, last,
 		       faults->table, faults->hash);
 	EXPECT_GE(faults->hash, 1);
 	EXPECT_GT(faults->table, faults->hash);
@@ -470,15 +427,17 @@ TEST_F_TIMEOUT(mroute_failnth, netns, 600)
  * it must work again, which it would not if anything had been left behind.
  */
 static void try_op(struct __test_metadata *_metadata, struct faults *faults,
-		   const struct family *family, const struct op *op, int sk)
+		   const FIXTURE_VARIANT(mroute_failnth) *variant,
+		   const struct op *op, int sk)
 {
+	const struct mr_family *f = variant->f;
 	int step = getenv("MROUTE_FAILNTH_ALL") ? 1 : op->stride;
 	int n, err, id = 0, walks = 0;
 	struct trace trace;
 	bool hit;
 
-	ASSERT_EQ(0, op->run(sk, INT_MAX / 4));
-	ASSERT_EQ(0, op->undo(sk));
+	ASSERT_EQ(0, op->run(sk, f, INT_MAX / 4));
+	ASSERT_EQ(0, op->undo(sk, f));
 	faults->hits = 0;
 	faults->inside = 0;
 	faults->refused = 0;
@@ -487,9 +446,9 @@ static void try_op(struct __test_metadata *_metadata, struct faults *faults,
 		for (n = 1, hit = true; hit; n += step) {
 			id++;
 			arm(faults, n);
-			err = op->run(sk, id) ? errno : 0;
+			err = -op->run(sk, f, id);
 			hit = disarm(faults);
-			trace = read_trace(faults, family->setsockopt);
+			trace = read_trace(faults, variant->setsockopt);
 			faults->hits += hit;
 			faults->inside += hit && trace.init;
 			faults->refused += !!err;
@@ -498,9 +457,9 @@ static void try_op(struct __test_metadata *_metadata, struct faults *faults,
 					    (err == ENOMEM || err == ENOBUFS))
 					TH_LOG("%s, allocation %d: %s",
 					       op->name, n, strerror(err));
-				ASSERT_EQ(0, op->run(sk, id));
+				ASSERT_EQ(0, op->run(sk, f, id));
 			}
-			ASSERT_EQ(0, op->undo(sk));
+			ASSERT_EQ(0, op->undo(sk, f));
 		}
 	} while (++walks < WALKS &&
 		 !(faults->inside && (op->tolerant || faults->refused)));
@@ -514,14 +473,13 @@ static void try_op(struct __test_metadata *_metadata, struct faults *faults,
 
 TEST_F_TIMEOUT(mroute_failnth, options, 300)
 {
-	const struct family *family = variant->family;
 	size_t i;
 	int sk;
 
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
-	sk = router(_metadata, family);
-	for (i = 0; i < 3; i++)
-		try_op(_metadata, &self->faults, family, &family->ops[i], sk);
+	sk = router(_metadata, variant->f);
+	for (i = 0; i < ARRAY_SIZE(ops); i++)
+		try_op(_metadata, &self->faults, variant, &ops[i], sk);
 	close(sk);
 	ASSERT_EQ(0, setns(self->faults.home, CLONE_NEWNET));
 	expect_no_leak(_metadata);
@@ -529,16 +487,16 @@ TEST_F_TIMEOUT(mroute_failnth, options, 300)
 
 TEST_F_TIMEOUT(mroute_failnth, table, 300)
 {
-	const struct family *family = variant->family;
+	const struct mr_family *f = variant->f;
 	int sk;
 
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
-	sk = socket(family->family, SOCK_RAW, family->protocol);
-	ASSERT_GE(sk, 0);
+	sk = mr_sock(-1, f);
+	ASSERT_LE(0, sk);
 	/* The default table exists, so this only tests for MRT_TABLE. */
-	if (family->table.run(sk, RT_TABLE_DEFAULT) && errno == ENOPROTOOPT)
-		SKIP(return, "needs CONFIG_IP_MROUTE_MULTIPLE_TABLES");
-	try_op(_metadata, &self->faults, family, &family->table, sk);
+	if (add_table(sk, f, f->default_table) == -ENOPROTOOPT)
+		SKIP(return, "needs several tables");
+	try_op(_metadata, &self->faults, variant, &table_op, sk);
 	close(sk);
 	ASSERT_EQ(0, setns(self->faults.home, CLONE_NEWNET));
 	expect_no_leak(_metadata);
