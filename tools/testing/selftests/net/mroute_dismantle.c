@@ -16,6 +16,7 @@
  * default.
  */
 #include "mroute_lib.h"
+#include "mroute_query.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@
 
 #include "../kselftest_harness.h"
 
-/* A last resort for the harness: router_wait_gone() gives up earlier. */
+/* A last resort for the harness: router_gone() gives up earlier. */
 #define TIMEOUT		900
 #define GONE_SECONDS	60
 #define ARRIVE_SECONDS	20
@@ -39,7 +40,7 @@
 #define TAPS		6
 #define BURST		8
 #define PAYLOAD		64
-#define SLOTS		3
+#define READS		3	/* at least, in each namespace */
 /* Extra tables, and rules whose lookups each walk all of them. */
 #define TABLES		100
 #define RULES		50
@@ -48,29 +49,20 @@
 /* VIF numbers. Not every test has all of these VIFs. */
 enum { VIF_VETH, VIF_DUMMY, VIF_REGISTER, VIF_TUNNEL, VIF_TAP };
 
-/* The addresses, for each address family. */
-struct plan {
-	const struct mr_family	*f;
-	const char		*router;	/* address of the router */
-	const char		*sender;	/* source of the flood */
-	int			prefix;		/* of their network */
-	const char		*group;
-	const char		*unknown;	/* group without a route */
-	const char		*inner;		/* source inside REGISTERs */
-	const char		*any;
-};
-
-static const __u8 router_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 2 };
-
-/* A namespace with a multicast router. File descriptors are -1 if not open. */
+/* A namespace with a multicast router, the peer of the parent's port */
 struct router {
-	char	port[IFNAMSIZ];		/* the parent's end of its veth pair */
-	int	port_index;
-	int	ns;
-	int	nl;
-	int	sk;			/* did MRT_INIT */
-	int	adder;			/* adds static VIFs and routes */
-	int	taps[TAPS];		/* held in the parent */
+	struct mr_daemon	d;
+	int			parent_nl;
+	char			port[IFNAMSIZ];
+	int			port_index;
+	int			taps[TAPS];	/* held in the parent */
+	/* A flood from the port: some frames in turn, from a thread */
+	struct mr_frame		frames[3];
+	unsigned int		n_frames;
+	unsigned long		sent;
+	bool			stop;
+	int			tx;
+	pthread_t		thread;
 };
 
 static long namespaces(long count)
@@ -103,79 +95,61 @@ static bool has_function(const char *name)
 	return has;
 }
 
-static void close_fd(int *fd)
+static bool has_pim(const struct mr_plan *p, int version)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	if (p->f->family == AF_INET6)
+		return version == 2 && has_function("pim6_rcv");
+	return has_function(version == 1 ? "pim_rcv_v1" : "pim_rcv");
 }
 
-/* Drops all references to the router's namespace. */
-static void router_close(struct router *r)
-{
-	close_fd(&r->sk);
-	close_fd(&r->adder);
-	close_fd(&r->nl);
-	close_fd(&r->ns);
-}
-
-static int router_new(const struct plan *p, int parent_nl, struct router *r)
+static int router_new(const struct mr_plan *p, int parent_nl, struct router *r)
 {
 	/* Nobody reads the socket, and the kernel warns if it is full. */
 	const int rcvbuf = 64 << 20;
 	static int last;
 	int err;
 
-	memset(r, -1, sizeof(*r));
+	memset(r, 0, sizeof(*r));
+	memset(r->taps, -1, sizeof(r->taps));
+	r->tx = -1;
+	r->parent_nl = parent_nl;
 	snprintf(r->port, sizeof(r->port), "mr%d",
 		 __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED));
-	r->ns = mr_ns_new();
-	if (r->ns < 0)
-		return r->ns;
-	r->nl = mr_nl_open(r->ns);
-	if (r->nl < 0)
-		return r->nl;
-	r->sk = mr_router(r->ns, p->f);
-	if (r->sk < 0)
-		return r->sk;
-	r->adder = mr_sock(r->ns, p->f);
-	if (r->adder < 0)
-		return r->adder;
-	err = mr_err(setsockopt(r->sk, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf,
-				sizeof(rcvbuf)));
-	err = err ?: mr_link_add_veth(parent_nl, r->port, r->ns, "veth",
-				      router_mac);
-	err = err ?: mr_link_up(r->nl, "lo");
+	err = mr_daemon_open(&r->d, p);
+	err = err ?: mr_err(setsockopt(r->d.sk, SOL_SOCKET, SO_RCVBUFFORCE,
+				       &rcvbuf, sizeof(rcvbuf)));
+	err = err ?: mr_link_add_veth(parent_nl, r->port, r->d.ns, "veth",
+				      mr_router_mac);
+	err = err ?: mr_link_up(r->d.nl, "lo");
 	/* In this order, the parent's end can send right away. */
-	err = err ?: mr_link_up(r->nl, "veth");
+	err = err ?: mr_link_up(r->d.nl, "veth");
 	err = err ?: mr_link_up(parent_nl, r->port);
-	err = err ?: mr_addr_add(r->nl, p->f, "veth", p->router, p->prefix);
-	if (err)
-		return err;
-	r->port_index = mr_link_index(parent_nl, r->port);
+	err = err ?: mr_addr_add(r->d.nl, p->f, "veth", p->router[0],
+				 p->prefix);
+	r->port_index = err ?: mr_link_index(parent_nl, r->port);
 	return r->port_index < 0 ? r->port_index : 0;
 }
 
-static int router_add_vif(const struct plan *p, struct router *r, int vifi,
-			  const char *name)
+static int router_add_vif(struct router *r, int vifi, const char *name)
 {
-	int index = mr_link_index(r->nl, name);
+	int index = mr_link_index(r->d.nl, name);
 
-	return index < 0 ? index : mr_vif_add(r->adder, p->f, vifi, index);
+	return index < 0 ? index : mr_vif_add(r->d.raw, r->d.p->f, vifi, index);
 }
 
 /* Adds static VIFs for the veth and a dummy, and a static route from the veth
  * to @oifs.
  */
-static int router_add_static(const struct plan *p, struct router *r, __u32 oifs)
+static int router_add_static(struct router *r, __u32 oifs)
 {
+	const struct mr_plan *p = r->d.p;
 	int err;
 
-	err = mr_link_add(r->nl, "dummy", "dummy", NULL);
-	err = err ?: mr_link_up(r->nl, "dummy");
-	err = err ?: router_add_vif(p, r, VIF_VETH, "veth");
-	err = err ?: router_add_vif(p, r, VIF_DUMMY, "dummy");
-	return err ?: mr_mfc(r->adder, p->f, MRT_ADD_MFC, p->sender, p->group,
+	err = mr_link_add(r->d.nl, "dummy", "dummy", NULL);
+	err = err ?: mr_link_up(r->d.nl, "dummy");
+	err = err ?: router_add_vif(r, VIF_VETH, "veth");
+	err = err ?: router_add_vif(r, VIF_DUMMY, "dummy");
+	return err ?: mr_mfc(r->d.raw, p->f, MRT_ADD_MFC, p->source, p->group,
 			     VIF_VETH, oifs);
 }
 
@@ -185,98 +159,81 @@ static int router_add_static(const struct plan *p, struct router *r, __u32 oifs)
  * which later kernels let nobody set. There, only the input that is under way
  * when the last VIF goes looks up routes after that.
  */
-static int router_keep_forwarding(const struct plan *p, struct router *r)
+static int router_keep_forwarding(struct router *r)
 {
 	int err;
 
-	if (p->f->family == AF_INET6)
+	if (r->d.p->f->family == AF_INET6)
 		return 0;
-	err = mr_link_mc_forwarding(r->nl, "veth", 1000);
+	err = mr_link_mc_forwarding(r->d.nl, "veth", 1000);
 	return err == -EINVAL ? 0 : err;
 }
 
-/* The parent's end of the veth pair goes away with the namespace's devices. */
-static int router_wait_gone(int parent_nl, const struct router *r)
+/* Adds data for @group to the flood. */
+static int flood_data(struct router *r, const char *group)
 {
-	time_t end = now() + GONE_SECONDS;
-	int index;
-
-	do {
-		index = mr_link_index(parent_nl, r->port);
-		if (index == -ENODEV)
-			return 0;
-		usleep(1000);
-	} while (index > 0 && now() < end);
-	return index < 0 ? index : -ETIMEDOUT;
+	return mr_frame_udp(&r->frames[r->n_frames++], r->d.p->f,
+			    r->d.p->source, group, 64, 5000, PAYLOAD);
 }
 
-/* A thread in the parent that sends frames to a router, one after the other. */
-struct flood {
-	pthread_t	thread;
-	int		sk;
-	int		ifindex;
-	bool		stop;
-	unsigned long	sent;
-	unsigned int	n;
-	struct mr_frame	frames[3];
-};
-
-static unsigned long flood_sent(struct flood *flood)
+static int flood_register(struct router *r, int version)
 {
-	return __atomic_load_n(&flood->sent, __ATOMIC_RELAXED);
+	return mr_frame_register(&r->frames[r->n_frames++], r->d.p, version);
 }
 
 /* Ends by itself when the device goes down. */
 static void *flood_run(void *arg)
 {
-	struct flood *flood = arg;
+	struct router *r = arg;
 	unsigned int i = 0;
 	int err = 0;
 
 	while (err != -ENETDOWN && err != -ENXIO &&
-	       !__atomic_load_n(&flood->stop, __ATOMIC_RELAXED)) {
-		err = mr_packet_send(flood->sk, SOCK_RAW, flood->ifindex,
-				     &flood->frames[i++ % flood->n]);
+	       !__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
+		err = mr_packet_send(r->tx, SOCK_RAW, r->port_index,
+				     &r->frames[i++ % r->n_frames]);
 		if (!err)
-			__atomic_add_fetch(&flood->sent, 1, __ATOMIC_RELAXED);
+			__atomic_add_fetch(&r->sent, 1, __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
 
-static int flood_start(struct flood *flood, int ifindex)
+static int flood_start(struct router *r)
 {
-	flood->ifindex = ifindex;
-	flood->stop = false;
-	flood->sent = 0;
-	flood->sk = mr_packet_socket(-1, SOCK_RAW);
-	if (flood->sk < 0)
-		return flood->sk;
-	return -pthread_create(&flood->thread, NULL, flood_run, flood);
+	r->tx = mr_packet_socket(-1, SOCK_RAW);
+	if (r->tx < 0)
+		return r->tx;
+	return -pthread_create(&r->thread, NULL, flood_run, r);
 }
 
-static void flood_stop(struct flood *flood)
+/* Waits for the end of a router that was closed, and stops its flood. The port
+ * goes away with the namespace's devices.
+ */
+static int router_gone(struct router *r)
 {
-	__atomic_store_n(&flood->stop, true, __ATOMIC_RELAXED);
-	pthread_join(flood->thread, NULL);
-	close(flood->sk);
+	time_t end = now() + GONE_SECONDS;
+	int index;
+
+	do {
+		usleep(1000);
+		index = mr_link_index(r->parent_nl, r->port);
+	} while (index > 0 && now() < end);
+	if (r->tx >= 0) {
+		__atomic_store_n(&r->stop, true, __ATOMIC_RELAXED);
+		pthread_join(r->thread, NULL);
+		close(r->tx);
+	}
+	return index == -ENODEV ? 0 : index < 0 ? index : -ETIMEDOUT;
 }
 
-static int flood_add_data(struct flood *flood, const struct plan *p,
-			  const char *group)
+static int router_end(struct router *r)
 {
-	return mr_frame_udp(&flood->frames[flood->n++], p->f, p->sender,
-			    group, 64, 5000, PAYLOAD);
-}
-
-static int flood_add_register(struct flood *flood, const struct plan *p,
-			      int version)
-{
-	return mr_frame_register(&flood->frames[flood->n++], p->f, version,
-				 router_mac, p->sender, p->router, p->inner,
-				 p->group);
+	mr_daemon_close(&r->d);
+	return router_gone(r);
 }
 
 FIXTURE(mroute) {
+	const struct mr_plan *p;
 	int	holder;
 	int	nl;
 	int	parent;
@@ -286,43 +243,20 @@ FIXTURE(mroute) {
 };
 
 FIXTURE_VARIANT(mroute) {
-	struct plan plan;
+	const struct mr_plan *p;
 };
 
 FIXTURE_VARIANT_ADD(mroute, ipv4) {
-	.plan = {
-		.f	= &mr_ipv4,
-		.router	= "10.1.0.1",
-		.sender	= "10.1.0.2",
-		.prefix	= 24,
-		.group	= "239.1.0.1",
-		.unknown = "239.1.0.2",
-		.inner	= "10.2.0.1",
-		.any	= "0.0.0.0",
-	},
+	.p = &mr_plan_ipv4,
 };
 
 FIXTURE_VARIANT_ADD(mroute, ipv6) {
-	.plan = {
-		.f	= &mr_ipv6,
-		.router	= "fd00:1::1",
-		.sender	= "fd00:1::2",
-		.prefix	= 64,
-		.group	= "ff15::1",
-		.unknown = "ff15::2",
-		.inner	= "fd00:2::1",
-		.any	= "::",
-	},
+	.p = &mr_plan_ipv6,
 };
 
 FIXTURE_SETUP(mroute)
 {
-	const struct plan *p = &variant->plan;
-
-	self->holder = -1;
-	self->parent = -1;
-	self->inherit = -1;
-	self->nl = -1;
+	self->p = variant->p;
 	if (geteuid())
 		SKIP(return, "needs root");
 
@@ -330,15 +264,15 @@ FIXTURE_SETUP(mroute)
 	 * they are created from, including its mc_forwarding count. Only the
 	 * initial namespace has this setting.
 	 */
-	self->inherit = mr_open(-1, "/proc/sys/net/core/devconf_inherit_init_net",
-				O_RDWR);
+	self->inherit = open("/proc/sys/net/core/devconf_inherit_init_net",
+			     O_RDWR | O_CLOEXEC);
 
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
 	self->parent = mr_ns_self();
 	ASSERT_LE(0, self->parent);
 	self->nl = mr_nl_open(-1);
 	ASSERT_LE(0, self->nl);
-	self->holder = mr_router(-1, p->f);
+	self->holder = mr_router(-1, self->p->f);
 	if (self->holder == -ENOPROTOOPT || self->holder == -EAFNOSUPPORT)
 		SKIP(return, "needs CONFIG_IP_MROUTE or CONFIG_IPV6_MROUTE");
 	ASSERT_LE(0, self->holder);
@@ -355,126 +289,134 @@ FIXTURE_TEARDOWN(mroute)
 {
 	struct router r;
 
-	EXPECT_EQ(0, router_new(&variant->plan, self->nl, &r));
-	router_close(&r);
-	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
+	EXPECT_EQ(0, router_new(self->p, self->nl, &r));
+	EXPECT_EQ(0, router_end(&r));
 	if (self->forwarding)
 		EXPECT_EQ(1, pwrite(self->inherit, self->inherited, 1, 0));
-	close_fd(&self->inherit);
-	close_fd(&self->parent);
-	close_fd(&self->nl);
-	close_fd(&self->holder);
 }
 
-static void link_rx_cb(const struct nlmsghdr *nh, void *arg)
+static long forwarded(struct router *r, const char *source)
 {
-	const struct nlattr *nla;
-
-	nla = mr_nl_msg_attr(nh, sizeof(struct ifinfomsg), IFLA_STATS64);
-	if (nla)
-		memcpy(arg, (char *)nla + NLA_HDRLEN +
-		       offsetof(struct rtnl_link_stats64, rx_packets),
-		       sizeof(__u64));
-}
-
-/* pimreg receives the packets from inside the REGISTERs. */
-static long arrived_register(const struct plan *p, struct router *r)
-{
-	struct mr_nlreq req;
-	__u64 rx = 0;
-	int ret;
-
-	mr_link_begin(&req, RTM_GETLINK, 0, p->f->register_name, 0);
-	ret = mr_nl_query(r->nl, &req, link_rx_cb, &rx);
-	return ret < 0 ? ret : (long)rx;
-}
-
-static long arrived_data(const struct plan *p, struct router *r)
-{
+	const struct mr_plan *p = r->d.p;
 	struct mr_count count;
 	int err;
 
-	err = mr_mfc_count(r->adder, p->f, p->sender, p->group, &count);
-	return err ?: (long)count.packets;
-}
-
-static long arrived_both(const struct plan *p, struct router *r)
-{
-	struct mr_count count;
-	long data;
-	int err;
-
-	data = arrived_data(p, r);
-	if (data <= 0)
-		return data;
-	err = mr_mfc_count(r->adder, p->f, p->inner, p->group, &count);
+	err = mr_mfc_count(r->d.raw, p->f, source, p->group, &count);
 	return err ?: (long)count.packets;
 }
 
 /* /proc shows unresolved routes as well, but without counts. */
-static long arrived_unresolved(const struct plan *p, struct router *r)
+static long queued(struct router *r, const char *source, const char *group)
 {
 	struct mr_count count;
 	int err;
 
-	err = mr_proc_count(r->ns, p->f, p->sender, p->unknown, &count);
+	err = mr_proc_count(r->d.ns, r->d.p->f, source, group, &count);
 	return err == -ENOENT ? 0 : err ?: 2;
+}
+
+static long arrived_data(struct router *r)
+{
+	return forwarded(r, r->d.p->source);
+}
+
+static long arrived_both(struct router *r)
+{
+	long data = forwarded(r, r->d.p->source);
+
+	return data <= 0 ? data : forwarded(r, r->d.p->other_source);
+}
+
+static long arrived_unresolved(struct router *r)
+{
+	return queued(r, r->d.p->source, r->d.p->other_group);
+}
+
+/* The packets from inside the REGISTERs arrive through pimreg. */
+static long arrived_register(struct router *r)
+{
+	return queued(r, r->d.p->other_source, r->d.p->group);
 }
 
 /* The register VIF goes away with the router's socket, so the namespace dies
  * without one.
  */
-static int prepare_register(const struct plan *p, struct router *r)
+static int prepare_register(struct router *r, int version)
 {
-	int err;
+	int err = mr_setopt(r->d.sk, r->d.p->f, MRT_PIM, 1);
 
-	err = mr_setopt(r->sk, p->f, MRT_PIM, 1);
-	return err ?: mr_vif_add_register(r->sk, p->f, VIF_REGISTER);
+	err = err ?: mr_vif_add_register(r->d.sk, r->d.p->f, VIF_REGISTER);
+	return err ?: flood_register(r, version);
 }
 
-static int prepare_data(const struct plan *p, struct router *r)
+static int prepare_pimv1(struct router *r)
 {
-	int err;
+	return prepare_register(r, 1);
+}
 
-	err = router_add_static(p, r, 1 << VIF_DUMMY);
-	return err ?: router_keep_forwarding(p, r);
+static int prepare_pimv2(struct router *r)
+{
+	return prepare_register(r, 2);
+}
+
+static int prepare_static(struct router *r, const char *group, __u32 oifs)
+{
+	int err = router_add_static(r, oifs);
+
+	err = err ?: router_keep_forwarding(r);
+	return err ?: flood_data(r, group);
+}
+
+static int prepare_data(struct router *r)
+{
+	return prepare_static(r, r->d.p->group, 1 << VIF_DUMMY);
+}
+
+static int prepare_unresolved(struct router *r)
+{
+	return prepare_static(r, r->d.p->other_group, 1 << VIF_DUMMY);
 }
 
 /* All VIFs are static, so their devices die with the table. */
-static int prepare_devices(const struct plan *p, struct router *r)
+static int prepare_devices(struct router *r)
 {
 	__u32 oifs = 1 << VIF_DUMMY | 1 << VIF_REGISTER | 1 << VIF_TUNNEL;
+	const struct mr_plan *p = r->d.p;
 	int err;
 
-	err = mr_setopt(r->sk, p->f, MRT_PIM, 1);
-	err = err ?: mr_vif_add_register(r->adder, p->f, VIF_REGISTER);
-	if (!err && p->f->family == AF_INET && mr_link_index(r->nl, "tunl0") > 0)
-		err = mr_vif_add_tunnel(r->adder, VIF_TUNNEL, p->router,
-					p->sender);
-	err = err ?: router_add_static(p, r, oifs);
-	err = err ?: mr_mfc(r->adder, p->f, MRT_ADD_MFC, p->inner, p->group,
-			    VIF_REGISTER, oifs & ~(1 << VIF_REGISTER));
-	return err ?: router_keep_forwarding(p, r);
+	err = mr_setopt(r->d.sk, p->f, MRT_PIM, 1);
+	err = err ?: mr_vif_add_register(r->d.raw, p->f, VIF_REGISTER);
+	if (p->f->family == AF_INET) {
+		if (mr_link_index(r->d.nl, "tunl0") > 0)
+			err = err ?: mr_vif_add_tunnel(r->d.raw, VIF_TUNNEL,
+						       p->router[0], p->source);
+		err = err ?: flood_register(r, 1);
+	}
+	err = err ?: flood_register(r, 2);
+	err = err ?: prepare_static(r, p->group, oifs);
+	return err ?: mr_mfc(r->d.raw, p->f, MRT_ADD_MFC, p->other_source,
+			     p->group, VIF_REGISTER,
+			     oifs & ~(1 << VIF_REGISTER));
 }
 
 /* Adds rules whose tables do not exist, and many tables that every packet
  * walks to find that out. Packets should spend most of their time in that
  * walk.
  */
-static int prepare_tables(const struct plan *p, struct router *r)
+static int prepare_tables(struct router *r)
 {
 	struct fib_rule_hdr frh = {
-		.family = p->f->rtnl_family,
+		.family = r->d.p->f->rtnl_family,
 		.action = FR_ACT_TO_TBL,
 	};
 	struct mr_nlreq req;
 	int err = 0, i, sk;
 
 	for (i = 0; !err && i < TABLES; i++) {
-		sk = mr_sock(r->ns, p->f);
+		sk = mr_sock(r->d.ns, r->d.p->f);
 		if (sk < 0)
 			return sk;
-		err = mr_setopt(sk, p->f, MRT_TABLE, FIRST_TABLE + i);
+		err = mr_setopt(sk, r->d.p->f, MRT_TABLE, FIRST_TABLE + i);
 		close(sk);
 	}
 	for (i = 0; !err && i < RULES; i++) {
@@ -482,9 +424,9 @@ static int prepare_tables(const struct plan *p, struct router *r)
 			    sizeof(frh));
 		mr_nl_put_u32(&req, FRA_PRIORITY, 1 + i);
 		mr_nl_put_u32(&req, FRA_TABLE, FIRST_TABLE + TABLES + i);
-		err = mr_nl_talk(r->nl, &req);
+		err = mr_nl_talk(r->d.nl, &req);
 	}
-	return err ?: prepare_data(p, r);
+	return err ?: prepare_data(r);
 }
 
 /* Adds a TAP to the router whose filter is as slow as possible, and drops. The
@@ -492,7 +434,7 @@ static int prepare_tables(const struct plan *p, struct router *r)
  * freeing the table, so every instruction calls a function. The TAP's file
  * belongs to the caller's namespace, so it does not keep the router's alive.
  */
-static int slow_tap(const struct plan *p, struct router *r, int nl, int i)
+static int slow_tap(struct router *r, int nl, int i)
 {
 	static struct sock_filter code[BPF_MAXINSNS];
 	struct sock_fprog prog = { .len = BPF_MAXINSNS, .filter = code };
@@ -505,18 +447,16 @@ static int slow_tap(const struct plan *p, struct router *r, int nl, int i)
 	code[k] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "tap%d", i);
-	r->taps[i] = mr_open(-1, "/dev/net/tun", O_RDWR);
-	if (r->taps[i] < 0)
-		return r->taps[i];
-	if (ioctl(r->taps[i], TUNSETIFF, &ifr) ||
+	r->taps[i] = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (r->taps[i] < 0 || ioctl(r->taps[i], TUNSETIFF, &ifr) ||
 	    ioctl(r->taps[i], TUNATTACHFILTER, &prog))
 		return -errno;
-	err = mr_link_move(nl, ifr.ifr_name, r->ns);
-	err = err ?: mr_link_up(r->nl, ifr.ifr_name);
-	return err ?: router_add_vif(p, r, VIF_TAP + i, ifr.ifr_name);
+	err = mr_link_set(nl, ifr.ifr_name, IFLA_NET_NS_FD, r->d.ns);
+	err = err ?: mr_link_up(r->d.nl, ifr.ifr_name);
+	return err ?: router_add_vif(r, VIF_TAP + i, ifr.ifr_name);
 }
 
-static int prepare_taps(const struct plan *p, struct router *r)
+static int prepare_taps(struct router *r)
 {
 	int nl = mr_nl_open(-1);
 	int err = nl < 0 ? nl : 0;
@@ -524,22 +464,21 @@ static int prepare_taps(const struct plan *p, struct router *r)
 	int i;
 
 	for (i = 0; !err && i < TAPS; i++) {
-		err = slow_tap(p, r, nl, i);
+		err = slow_tap(r, nl, i);
 		oifs |= 1 << (VIF_TAP + i);
 	}
-	close_fd(&nl);
-	err = err ?: router_add_static(p, r, oifs);
-	return err ?: router_keep_forwarding(p, r);
+	close(nl);
+	return err ?: prepare_static(r, r->d.p->group, oifs);
 }
 
-static int wait_arrived(const struct plan *p, struct router *r, long least,
-			long (*arrived)(const struct plan *p, struct router *r))
+static int wait_arrived(struct router *r, long least,
+			long (*arrived)(struct router *r))
 {
 	time_t end = now() + ARRIVE_SECONDS;
 	long n;
 
 	do {
-		n = arrived(p, r);
+		n = arrived(r);
 		if (n >= least)
 			return 0;
 		usleep(1000);
@@ -547,49 +486,47 @@ static int wait_arrived(const struct plan *p, struct router *r, long least,
 	return n < 0 ? n : -ETIMEDOUT;
 }
 
-/* Makes @count namespaces die, @batch at a time, each under @flood. */
+/* Makes @count namespaces die, @batch at a time, each under a flood. */
 static void dismantle(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(mroute) * self, const struct plan *p,
-		      struct flood *flood, long count, int batch,
-		      int (*prepare)(const struct plan *p, struct router *r),
-		      long (*arrived)(const struct plan *p, struct router *r))
+		      FIXTURE_DATA(mroute) * self, long count, int batch,
+		      int (*prepare)(struct router *r),
+		      long (*arrived)(struct router *r))
 {
 	unsigned long sent[BATCH], alive = 0, dying = 0;
-	struct flood floods[BATCH];
 	struct router r[BATCH];
 	int j, k, n;
 	long i;
 
+	if (!self->forwarding)
+		SKIP(return, "not started in the initial network namespace");
+	count = namespaces(count);
 	for (i = 0; i < count; i += n) {
 		n = count - i < batch ? count - i : batch;
 		for (j = 0; j < n; j++) {
-			ASSERT_EQ(0, router_new(p, self->nl, &r[j]));
-			ASSERT_EQ(0, prepare(p, &r[j]));
+			ASSERT_EQ(0, router_new(self->p, self->nl, &r[j]));
+			ASSERT_EQ(0, prepare(&r[j]));
 		}
+		for (j = 0; j < n; j++)
+			ASSERT_EQ(0, flood_start(&r[j]));
 		for (j = 0; j < n; j++) {
-			floods[j] = *flood;
-			ASSERT_EQ(0, flood_start(&floods[j], r[j].port_index));
-		}
-		for (j = 0; j < n; j++) {
-			ASSERT_EQ(0, wait_arrived(p, &r[j], 2, arrived)) {
+			ASSERT_EQ(0, wait_arrived(&r[j], 2, arrived)) {
 				TH_LOG("%lu packets sent, but they did not arrive",
-				       flood_sent(&floods[j]));
+				       r[j].sent);
 			}
 		}
 		for (j = 0; j < n; j++)
-			sent[j] = flood_sent(&floods[j]);
+			sent[j] = __atomic_load_n(&r[j].sent, __ATOMIC_RELAXED);
 		for (j = 0; j < n; j++)
-			router_close(&r[j]);
+			mr_daemon_close(&r[j].d);
 		for (j = 0; j < n; j++) {
-			ASSERT_EQ(0, router_wait_gone(self->nl, &r[j]));
-			flood_stop(&floods[j]);
+			ASSERT_EQ(0, router_gone(&r[j]));
 			/* Close these last, to show that they do not hold the
 			 * namespace.
 			 */
 			for (k = 0; k < TAPS; k++)
-				close_fd(&r[j].taps[k]);
+				close(r[j].taps[k]);
 			alive += sent[j];
-			dying += floods[j].sent - sent[j];
+			dying += r[j].sent - sent[j];
 		}
 	}
 	TH_LOG("%ld namespaces: %lu packets sent while alive, %lu while dying",
@@ -597,80 +534,35 @@ static void dismantle(struct __test_metadata *_metadata,
 	EXPECT_LT(0UL, dying);
 }
 
-static bool has_pim(const struct plan *p, int version)
-{
-	if (p->f->family == AF_INET6)
-		return version == 2 && has_function("pim6_rcv");
-	return has_function(version == 1 ? "pim_rcv_v1" : "pim_rcv");
-}
-
-TEST_F_TIMEOUT(mroute, pimv1_register, TIMEOUT)
-{
-	const struct plan *p = &variant->plan;
-	struct flood flood = {};
-
-	if (!has_pim(p, 1))
-		SKIP(return, "needs IPv4 and CONFIG_IP_PIMSM_V1");
-	ASSERT_EQ(0, flood_add_register(&flood, p, 1));
-	dismantle(_metadata, self, p, &flood, namespaces(4), BATCH,
-		  prepare_register, arrived_register);
-}
-
+/* Then the same with PIMv1, where the kernel has it */
 TEST_F_TIMEOUT(mroute, pimv2_register, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
-	struct flood flood = {};
-
-	if (!has_pim(p, 2))
+	if (!has_pim(self->p, 2))
 		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
-	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
-	dismantle(_metadata, self, p, &flood, namespaces(4), BATCH,
-		  prepare_register, arrived_register);
+	dismantle(_metadata, self, 4, BATCH, prepare_pimv2, arrived_register);
+	if (has_pim(self->p, 1))
+		dismantle(_metadata, self, 4, BATCH, prepare_pimv1,
+			  arrived_register);
 }
 
 TEST_F_TIMEOUT(mroute, multicast_data, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
-	struct flood flood = {};
-
-	if (!self->forwarding)
-		SKIP(return, "not started in the initial network namespace");
-	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(8), BATCH, prepare_data,
-		  arrived_data);
+	dismantle(_metadata, self, 8, BATCH, prepare_data, arrived_data);
 }
 
 /* Packets without a route are queued as long as there is a router. */
 TEST_F_TIMEOUT(mroute, unresolved, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
-	struct flood flood = {};
-
-	if (!self->forwarding)
-		SKIP(return, "not started in the initial network namespace");
-	ASSERT_EQ(0, flood_add_data(&flood, p, p->unknown));
-	dismantle(_metadata, self, p, &flood, namespaces(6), 2, prepare_data,
+	dismantle(_metadata, self, 6, 2, prepare_unresolved,
 		  arrived_unresolved);
 }
 
 /* Lookups that are walking the tables when one of them is unlinked. */
 TEST_F_TIMEOUT(mroute, many_tables, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
-	struct flood flood = {};
-	int err, sk;
-
-	if (!self->forwarding)
-		SKIP(return, "not started in the initial network namespace");
-	sk = mr_sock(-1, p->f);
-	ASSERT_LE(0, sk);
-	err = mr_setopt(sk, p->f, MRT_TABLE, p->f->default_table);
-	close(sk);
-	if (err == -ENOPROTOOPT)
+	if (!mr_has_tables(self->holder, self->p->f))
 		SKIP(return, "needs CONFIG_IP_MROUTE_MULTIPLE_TABLES");
-	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(6), 2, prepare_tables,
-		  arrived_data);
+	dismantle(_metadata, self, 6, 2, prepare_tables, arrived_data);
 }
 
 /* A packet that still uses the table when it is freed. Without slow outputs,
@@ -678,72 +570,73 @@ TEST_F_TIMEOUT(mroute, many_tables, TIMEOUT)
  */
 TEST_F_TIMEOUT(mroute, slow_reader, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
-	struct flood flood = {};
+	int fd;
 
-	if (!self->forwarding)
-		SKIP(return, "not started in the initial network namespace");
 	if (access("/dev/net/tun", R_OK | W_OK))
 		SKIP(return, "needs /dev/net/tun");
 	if (!has_function("kasan_report"))
 		TH_LOG("without KASAN, only a crash fails this test");
-	ASSERT_EQ(0, mr_sysctl(-1, "/proc/sys/net/core/optmem_max", "1048576"));
-	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(8), 1, prepare_taps,
-		  arrived_data);
+	fd = open("/proc/sys/net/core/optmem_max", O_WRONLY);
+	ASSERT_EQ(7, write(fd, "1048576", 7));
+	close(fd);
+	dismantle(_metadata, self, 8, 1, prepare_taps, arrived_data);
 }
 
 TEST_F_TIMEOUT(mroute, register_vif_dies, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
-	struct flood flood = {};
-
-	if (!self->forwarding)
-		SKIP(return, "not started in the initial network namespace");
-	if (!has_pim(p, 2))
+	if (!has_pim(self->p, 2))
 		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
-	if (has_pim(p, 1))
-		ASSERT_EQ(0, flood_add_register(&flood, p, 1));
-	ASSERT_EQ(0, flood_add_register(&flood, p, 2));
-	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	dismantle(_metadata, self, p, &flood, namespaces(4), 2, prepare_devices,
-		  arrived_both);
+	dismantle(_metadata, self, 4, 2, prepare_devices, arrived_both);
 }
 
-/* Sends frames through pimreg, and expects a report of the last one only. */
-static void send_register(struct __test_metadata *_metadata, int parent_nl,
-			  const struct plan *p, const struct mr_frame *frames,
-			  int n)
+/* Sends a packet through pimreg, behind @bad ones, and expects a report of it
+ * only.
+ */
+static void send_through_pimreg(struct __test_metadata *_metadata,
+				FIXTURE_DATA(mroute) * self, int bad)
 {
 	const struct timeval timeout = { .tv_sec = ARRIVE_SECONDS };
-	const struct mr_frame *last = frames + n - 1;
+	const struct mr_plan *p = self->p;
+	const struct mr_frame *good;
+	struct mr_frame frames[4];
 	struct mr_upcall up;
 	struct router r;
-	int index;
-	int sk;
+	int i, index, sk;
 
-	ASSERT_EQ(0, router_new(p, parent_nl, &r));
-	ASSERT_EQ(0, prepare_register(p, &r));
-	ASSERT_EQ(0, setsockopt(r.sk, SOL_SOCKET, SO_RCVTIMEO, &timeout,
+	if (!has_pim(p, 2))
+		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, mr_frame_udp(&frames[i], p->f, p->source, p->group,
+					  64, 5000, PAYLOAD));
+	good = &frames[bad];
+	if (bad) {
+		frames[0].len = ETH_HLEN + 1;
+		frames[1].len = ETH_HLEN + p->f->ip_len - 1;
+		((struct ethhdr *)frames[2].data)->h_proto = htons(ETH_P_ARP);
+		frames[2].len = ETH_HLEN + 1;
+	}
+
+	ASSERT_EQ(0, router_new(p, self->nl, &r));
+	ASSERT_EQ(0, prepare_pimv2(&r));
+	ASSERT_EQ(0, setsockopt(r.d.sk, SOL_SOCKET, SO_RCVTIMEO, &timeout,
 				sizeof(timeout)));
-	index = mr_link_index(r.nl, p->f->register_name);
+	index = mr_link_index(r.d.nl, p->f->register_name);
 	ASSERT_LT(0, index);
-	sk = mr_packet_socket(r.ns, SOCK_DGRAM);
+	sk = mr_packet_socket(r.d.ns, SOCK_DGRAM);
 	ASSERT_LE(0, sk);
-	while (n--)
-		ASSERT_EQ(0, mr_packet_send(sk, SOCK_DGRAM, index, frames++));
+	for (i = 0; i <= bad; i++)
+		ASSERT_EQ(0, mr_packet_send(sk, SOCK_DGRAM, index, &frames[i]));
 
-	ASSERT_EQ(IGMPMSG_WHOLEPKT, mr_upcall(r.sk, p->f, 0, &up));
+	ASSERT_EQ(IGMPMSG_WHOLEPKT, mr_upcall(r.d.sk, p->f, 0, &up));
 	EXPECT_EQ(VIF_REGISTER, up.vif);
-	EXPECT_STREQ(p->sender, up.src);
+	EXPECT_STREQ(p->source, up.src);
 	EXPECT_STREQ(p->group, up.dst);
-	ASSERT_EQ(last->len - ETH_HLEN, up.len);
-	EXPECT_EQ(0, memcmp(up.data, last->data + ETH_HLEN, up.len));
-	EXPECT_EQ(-EAGAIN, mr_upcall(r.sk, p->f, MSG_DONTWAIT, &up));
+	ASSERT_EQ(good->len - ETH_HLEN, up.len);
+	EXPECT_EQ(0, memcmp(up.data, good->data + ETH_HLEN, up.len));
+	EXPECT_EQ(-EAGAIN, mr_upcall(r.d.sk, p->f, MSG_DONTWAIT, &up));
 
 	close(sk);
-	router_close(&r);
-	EXPECT_EQ(0, router_wait_gone(parent_nl, &r));
+	EXPECT_EQ(0, router_end(&r));
 }
 
 /* A packet that is sent through pimreg goes to the daemon. pimreg transmits
@@ -753,16 +646,9 @@ static void send_register(struct __test_metadata *_metadata, int parent_nl,
  */
 TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
-	struct mr_frame frame;
-
-	if (!has_pim(p, 2))
-		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
 	if (!has_function("lockdep_rcu_suspicious"))
 		TH_LOG("without PROVE_RCU, a lookup without RCU goes unnoticed");
-	ASSERT_EQ(0, mr_frame_udp(&frame, p->f, p->sender, p->group, 64, 5000,
-				  PAYLOAD));
-	send_register(_metadata, self->nl, p, &frame, 1);
+	send_through_pimreg(_metadata, self, 0);
 }
 
 /* A packet that is too short for an IP header, or none at all, does not go to
@@ -771,23 +657,23 @@ TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
  */
 TEST_F_TIMEOUT(mroute, pimreg_bad_packet, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
-	struct mr_frame frames[4];
-	int i;
-
-	if (!has_pim(p, 2))
-		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
-	for (i = 0; i < 4; i++)
-		ASSERT_EQ(0, mr_frame_udp(&frames[i], p->f, p->sender, p->group,
-					  64, 5000, PAYLOAD));
-	frames[0].len = ETH_HLEN + 1;
-	frames[1].len = ETH_HLEN + p->f->ip_len - 1;
-	((struct ethhdr *)frames[2].data)->h_proto = htons(ETH_P_ARP);
-	frames[2].len = ETH_HLEN + 1;
-	send_register(_metadata, self->nl, p, frames, 4);
+	send_through_pimreg(_metadata, self, 3);
 }
 
-/* Readers: they return a description of what went wrong, or NULL. */
+/* Sends a burst of data, which the router forwards to its dummy. */
+static int router_burst(struct router *r)
+{
+	int err, i, sk;
+
+	err = router_add_static(r, 1 << VIF_DUMMY);
+	err = err ?: flood_data(r, r->d.p->group);
+	sk = mr_packet_socket(-1, SOCK_RAW);
+	for (i = 0; i < BURST; i++)
+		err = err ?: mr_packet_send(sk, SOCK_RAW, r->port_index,
+					    &r->frames[0]);
+	close(sk);
+	return err ?: wait_arrived(r, BURST, arrived_data);
+}
 
 static bool is_burst(const struct mr_family *f, const struct mr_count *count)
 {
@@ -796,47 +682,114 @@ static bool is_burst(const struct mr_family *f, const struct mr_count *count)
 					PAYLOAD);
 }
 
-static const char *read_socket(const struct plan *p, int sk)
-{
-	struct mr_count count;
-	int ret;
+/* Readers return a description of what went wrong, or NULL. */
 
-	if (mr_getopt(sk, p->f, MRT_VERSION) != 0x0305)
+static const char *read_socket(struct router *r)
+{
+	const struct mr_plan *p = r->d.p;
+	struct mr_count count;
+
+	if (mr_getopt(r->d.raw, p->f, MRT_VERSION) != 0x0305)
 		return "MRT_VERSION";
-	if (mr_getopt(sk, p->f, MRT_ASSERT) != 1)
+	if (mr_getopt(r->d.raw, p->f, MRT_ASSERT) != 1)
 		return "MRT_ASSERT";
-	ret = mr_getopt(sk, p->f, MRT_PIM);
-	if (ret != 1 && ret != -ENOPROTOOPT)
-		return "MRT_PIM";
-	if (mr_vif_count(sk, p->f, VIF_VETH, &count) || !is_burst(p->f, &count))
+	if (mr_vif_count(r->d.raw, VIF_VETH, &count) || !is_burst(p->f, &count))
 		return "SIOCGETVIFCNT";
-	if (mr_vif_count(sk, p->f, MAXVIFS - 1, &count) != -EINVAL)
-		return "SIOCGETVIFCNT for a VIF that does not exist";
-	if (mr_mfc_count(sk, p->f, p->sender, p->group, &count) ||
+	if (mr_mfc_count(r->d.raw, p->f, p->source, p->group, &count) ||
 	    !is_burst(p->f, &count))
 		return "SIOCGETSGCNT";
-	if (mr_mfc_count(sk, p->f, p->inner, p->group, &count) != -EADDRNOTAVAIL)
-		return "SIOCGETSGCNT for a route that does not exist";
+	if (mr_proc_vif(r->d.ns, p->f, VIF_VETH, &count) ||
+	    !is_burst(p->f, &count))
+		return p->f->proc_vif;
+	if (mr_proc_count(r->d.ns, p->f, p->source, p->group, &count) ||
+	    !is_burst(p->f, &count))
+		return p->f->proc_cache;
 	return NULL;
 }
 
-#ifdef __x86_64__
-/* The two requests as a 32-bit program passes them. This program is 64-bit. */
-struct compat {
-	struct {
-		vifi_t		vifi;
-		__u32		icount, ocount, ibytes, obytes;
-	} vif;
-	struct {
-		struct in_addr	src, grp;
-		__u32		pktcnt, bytecnt, wrong_if;
-	} sg;
-	struct {
-		struct sockaddr_in6 src, grp;
-		__u32		pktcnt, bytecnt, wrong_if;
-	} sg6;
+static const char *read_netlink(struct router *r)
+{
+	const struct mr_plan *p = r->d.p;
+	struct mr_table_info info;
+	struct mr_route route;
+
+	if (mr_route_get(r->d.nl, p->f, NLM_F_DUMP, p->source, p->group, 0,
+			 &route) != 1 || !is_burst(p->f, &route.count))
+		return "RTM_GETROUTE dump";
+	if (mr_route_get(r->d.nl, p->f, 0, p->source, p->group, 0,
+			 &route) != 1 || !is_burst(p->f, &route.count))
+		return "RTM_GETROUTE";
+	if (p->f->family == AF_INET &&
+	    (mr_table_get(r->d.nl, p->f, VIF_VETH, &info) != 1 ||
+	     !is_burst(p->f, &info.count)))
+		return "RTM_GETLINK dump";
+	return NULL;
+}
+
+struct reader {
+	pthread_t	thread;
+	struct router	*r;
+	const char	*(*read)(struct router *r);
+	const char	*wrong;
+	unsigned long	loops;
+	bool		stop;
 };
 
+static void *reader_run(void *arg)
+{
+	struct reader *reader = arg;
+
+	do {
+		reader->wrong = reader->read(reader->r);
+		reader->loops++;
+	} while (!reader->wrong &&
+		 (reader->loops < READS ||
+		  !__atomic_load_n(&reader->stop, __ATOMIC_RELAXED)));
+	return NULL;
+}
+
+/* Reads the tables of one namespace in every other way while another one dies.
+ */
+TEST_F_TIMEOUT(mroute, readers, TIMEOUT)
+{
+	struct router routers[2], *r, *old = NULL;
+	long i, n = namespaces(9);
+	unsigned long loops = 0;
+	int k;
+
+	for (i = 0; i < n; i++) {
+		struct reader readers[] = {
+			{ .read = read_socket },
+			{ .read = read_netlink },
+		};
+
+		r = &routers[i % 2];
+		ASSERT_EQ(0, router_new(self->p, self->nl, r));
+		ASSERT_EQ(0, mr_setopt(r->d.sk, r->d.p->f, MRT_ASSERT, 1));
+		ASSERT_EQ(0, router_burst(r));
+		for (k = 0; k < 2; k++) {
+			readers[k].r = r;
+			ASSERT_EQ(0, pthread_create(&readers[k].thread, NULL,
+						    reader_run, &readers[k]));
+		}
+		if (old)
+			EXPECT_EQ(0, router_end(old));
+		for (k = 0; k < 2; k++) {
+			__atomic_store_n(&readers[k].stop, true,
+					 __ATOMIC_RELAXED);
+			pthread_join(readers[k].thread, NULL);
+			EXPECT_EQ(NULL, readers[k].wrong) {
+				TH_LOG("failed: %s", readers[k].wrong);
+			}
+			loops += readers[k].loops;
+		}
+		old = r;
+	}
+	EXPECT_EQ(0, router_end(old));
+	TH_LOG("%ld namespaces, %lu loops of readers", n, loops);
+}
+
+#ifdef __x86_64__
 static int compat_syscall(int nr, int a, unsigned int b, void *c)
 {
 	long ret;
@@ -859,370 +812,96 @@ static bool has_compat(void)
 	return pid > 0 && waitpid(pid, &status, 0) == pid && !status;
 }
 
-static const char *read_compat(const struct plan *p, int sk, struct compat *c)
-{
-	const int ioctl_nr = 54;
-
-	c->vif.vifi = VIF_VETH;
-	if (compat_syscall(ioctl_nr, sk, SIOCGETVIFCNT, &c->vif) ||
-	    c->vif.icount != BURST)
-		return "compat SIOCGETVIFCNT";
-	if (p->f->family == AF_INET6) {
-		if (mr_addr(p->f, p->sender, &c->sg6.src.sin6_addr) ||
-		    mr_addr(p->f, p->group, &c->sg6.grp.sin6_addr) ||
-		    compat_syscall(ioctl_nr, sk, SIOCGETSGCNT_IN6, &c->sg6) ||
-		    c->sg6.pktcnt != BURST)
-			return "compat SIOCGETSGCNT_IN6";
-		return NULL;
-	}
-	if (mr_addr(p->f, p->sender, &c->sg.src) ||
-	    mr_addr(p->f, p->group, &c->sg.grp) ||
-	    compat_syscall(ioctl_nr, sk, SIOCGETSGCNT, &c->sg) ||
-	    c->sg.pktcnt != BURST)
-		return "compat SIOCGETSGCNT";
-	return NULL;
-}
-#else
-struct compat {
-	char	none;
-};
-
-static bool has_compat(void)
-{
-	return false;
-}
-
-static const char *read_compat(const struct plan *p, int sk, struct compat *c)
-{
-	return NULL;
-}
-
-#define MAP_32BIT 0
-#endif
-
-static const char *read_files(const struct plan *p)
-{
-	struct mr_count count;
-	char buf[2048];
-
-	if (mr_read(-1, p->f->proc_vif, buf, sizeof(buf)) <= 0 ||
-	    !strstr(buf, "veth ") || !strstr(buf, "dummy "))
-		return p->f->proc_vif;
-	if (mr_proc_count(-1, p->f, p->sender, p->group, &count) ||
-	    !is_burst(p->f, &count))
-		return p->f->proc_cache;
-	return NULL;
-}
-
-static void route_cb(const struct nlmsghdr *nh, void *arg)
-{
-	const struct rtmsg *rtm = NLMSG_DATA(nh);
-	struct rta_mfc_stats stats;
-	const struct nlattr *nla;
-	struct mr_count count;
-
-	nla = mr_nl_msg_attr(nh, sizeof(struct rtmsg), RTA_MFC_STATS);
-	if (nh->nlmsg_type != RTM_NEWROUTE || !nla)
-		return;
-	memcpy(&stats, (char *)nla + NLA_HDRLEN, sizeof(stats));
-	count.packets = stats.mfcs_packets;
-	count.bytes = stats.mfcs_bytes;
-	*(int *)arg += is_burst(rtm->rtm_family == RTNL_FAMILY_IPMR ?
-				&mr_ipv4 : &mr_ipv6, &count);
-}
-
-static void table_cb(const struct nlmsghdr *nh, void *arg)
-{
-	const struct nlattr *spec, *id;
-
-	spec = mr_nl_msg_attr(nh, sizeof(struct ifinfomsg), IFLA_AF_SPEC);
-	if (nh->nlmsg_type != RTM_NEWLINK || !spec)
-		return;
-	id = mr_nl_attr((void *)((char *)spec + NLA_HDRLEN),
-			spec->nla_len - NLA_HDRLEN, IPMRA_TABLE_ID);
-	*(int *)arg += id && *(__u32 *)((char *)id + NLA_HDRLEN) ==
-			     RT_TABLE_DEFAULT;
-}
-
-static const char *read_netlink(const struct plan *p, int nl)
-{
-	struct rtmsg rtm = { .rtm_family = p->f->rtnl_family };
-	struct ifinfomsg ifi = { .ifi_family = p->f->rtnl_family };
-	struct mr_nlreq req;
-	__u8 src[16], group[16];
-	int good = 0;
-
-	mr_nl_begin(&req, RTM_GETROUTE, NLM_F_DUMP, &rtm, sizeof(rtm));
-	if (mr_nl_query(nl, &req, route_cb, &good) != 1 || good != 1)
-		return "RTM_GETROUTE dump";
-
-	mr_addr(p->f, p->sender, src);
-	mr_addr(p->f, p->group, group);
-	rtm.rtm_src_len = p->f->addr_len * 8;
-	rtm.rtm_dst_len = p->f->addr_len * 8;
-	mr_nl_begin(&req, RTM_GETROUTE, 0, &rtm, sizeof(rtm));
-	mr_nl_put(&req, RTA_SRC, src, p->f->addr_len);
-	mr_nl_put(&req, RTA_DST, group, p->f->addr_len);
-	if (mr_nl_query(nl, &req, route_cb, &good) != 1 || good != 2)
-		return "RTM_GETROUTE";
-
-	if (p->f->family == AF_INET6)
-		return NULL;
-	mr_nl_begin(&req, RTM_GETLINK, NLM_F_DUMP, &ifi, sizeof(ifi));
-	if (mr_nl_query(nl, &req, table_cb, &good) != 1 || good != 3)
-		return "RTM_GETLINK dump";
-	return NULL;
-}
-
-/* A slot runs one namespace after the other, each with two readers. */
-struct slot {
-	pthread_t		thread;
-	const struct plan	*p;
-	long			count;
-	const char		*wrong;
-	unsigned long		loops;
-	/* The current namespace, for its readers */
-	int			ns;
-	bool			stop;
-};
-
-struct reader {
-	pthread_t		thread;
-	struct slot		*slot;
-	bool			netlink;	/* else sockets and files */
-	const char		*wrong;
-	unsigned long		loops;
-};
-
-static void *reader_run(void *arg)
-{
-	struct reader *reader = arg;
-	struct slot *slot = reader->slot;
-	const struct plan *p = slot->p;
-	const char *wrong = NULL;
-	int sk = -1, nl = -1;
-
-	if (mr_ns_enter(slot->ns))
-		wrong = "setns()";
-	sk = mr_sock(-1, p->f);
-	nl = mr_nl_open(-1);
-	while (!wrong && !__atomic_load_n(&slot->stop, __ATOMIC_RELAXED)) {
-		if (reader->netlink)
-			wrong = read_netlink(p, nl);
-		else
-			wrong = read_socket(p, sk) ?: read_files(p);
-		__atomic_add_fetch(&reader->loops, 1, __ATOMIC_RELAXED);
-	}
-	reader->wrong = wrong;
-	/* The last socket or thread to go ends the namespace. */
-	close_fd(&nl);
-	close_fd(&sk);
-	return NULL;
-}
-
-/* Runs one namespace from set-up to end. @nl is in the parent, and so are the
- * new threads, until they enter the namespace.
- */
-static const char *slot_round(struct slot *slot, int nl)
-{
-	struct reader readers[2] = {};
-	const struct plan *p = slot->p;
-	const char *wrong = NULL;
-	struct mr_frame frame;
-	struct router r;
-	int err, i, sk;
-	time_t end;
-
-	if (router_new(p, nl, &r))
-		return "setting up the namespace";
-	err = mr_setopt(r.sk, p->f, MRT_PIM, 1);
-	if (err && err != -ENOPROTOOPT)
-		return "setting MRT_PIM";
-	if (mr_setopt(r.sk, p->f, MRT_ASSERT, 1) ||
-	    router_add_static(p, &r, 1 << VIF_DUMMY))
-		return "setting up the VIFs";
-
-	err = mr_frame_udp(&frame, p->f, p->sender, p->group, 64, 5000, PAYLOAD);
-	sk = mr_packet_socket(-1, SOCK_RAW);
-	for (i = 0; i < BURST; i++)
-		err = err ?: mr_packet_send(sk, SOCK_RAW, r.port_index, &frame);
-	close(sk);
-	if (err || wait_arrived(p, &r, BURST, arrived_data))
-		return "forwarding data";
-
-	slot->ns = r.ns;
-	slot->stop = false;
-	for (i = 0; i < 2; i++) {
-		readers[i].slot = slot;
-		readers[i].netlink = i;
-		if (pthread_create(&readers[i].thread, NULL, reader_run,
-				   &readers[i]))
-			return "pthread_create()";
-	}
-	end = now() + GONE_SECONDS;
-	for (i = 0; i < 2; i++) {
-		while (__atomic_load_n(&readers[i].loops, __ATOMIC_RELAXED) < 3 &&
-		       !__atomic_load_n(&readers[i].wrong, __ATOMIC_RELAXED) &&
-		       now() < end)
-			usleep(1000);
-		if (readers[i].loops < 3 && now() >= end)
-			wrong = "waiting for the readers";
-	}
-	router_close(&r);
-	__atomic_store_n(&slot->stop, true, __ATOMIC_RELAXED);
-	for (i = 0; i < 2; i++) {
-		pthread_join(readers[i].thread, NULL);
-		wrong = wrong ?: readers[i].wrong;
-		slot->loops += readers[i].loops;
-	}
-	if (!wrong && router_wait_gone(nl, &r))
-		wrong = "waiting for the namespace to go away";
-	return wrong;
-}
-
-static void *slot_run(void *arg)
-{
-	struct slot *slot = arg;
-	int nl = mr_nl_open(-1);
-	long i;
-
-	for (i = 0; i < slot->count && !slot->wrong; i++)
-		slot->wrong = slot_round(slot, nl);
-	close_fd(&nl);
-	return NULL;
-}
-
-/* Reads tables in every other way, in some namespaces while others die. */
-TEST_F_TIMEOUT(mroute, readers, TIMEOUT)
-{
-	struct slot slots[SLOTS] = {};
-	unsigned long loops = 0;
-	int i;
-
-	for (i = 0; i < SLOTS; i++) {
-		slots[i].p = &variant->plan;
-		slots[i].count = (namespaces(9) + SLOTS - 1) / SLOTS;
-		ASSERT_EQ(0, pthread_create(&slots[i].thread, NULL, slot_run,
-					    &slots[i]));
-	}
-	for (i = 0; i < SLOTS; i++) {
-		pthread_join(slots[i].thread, NULL);
-		loops += slots[i].loops;
-		EXPECT_EQ(NULL, slots[i].wrong) {
-			TH_LOG("failed: %s", slots[i].wrong);
-		}
-	}
-	TH_LOG("%ld namespaces with two readers, %lu loops per reader",
-	       SLOTS * slots[0].count, loops / (2 * SLOTS * slots[0].count));
-}
-
 /* The ioctls as 32-bit programs call them */
 TEST_F_TIMEOUT(mroute, compat, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
-	struct mr_frame frame;
-	struct compat *compat;
-	const char *wrong;
+	const struct mr_family *f = self->p->f;
+	bool v6 = f->family == AF_INET6;
+	const int ioctl_nr = 54;
 	struct router r;
-	int i, sk;
+	__u32 *arg;
 
 	if (!has_compat())
-		SKIP(return, "needs x86-64 and CONFIG_IA32_EMULATION");
-	compat = mmap(NULL, sizeof(*compat), PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-	ASSERT_NE(MAP_FAILED, compat);
-	ASSERT_EQ(0, router_new(p, self->nl, &r));
-	ASSERT_EQ(0, router_add_static(p, &r, 1 << VIF_DUMMY));
-	ASSERT_EQ(0, mr_frame_udp(&frame, p->f, p->sender, p->group, 64, 5000,
-				  PAYLOAD));
-	sk = mr_packet_socket(-1, SOCK_RAW);
-	for (i = 0; i < BURST; i++)
-		ASSERT_EQ(0, mr_packet_send(sk, SOCK_RAW, r.port_index, &frame));
-	close(sk);
-	ASSERT_EQ(0, wait_arrived(p, &r, BURST, arrived_data));
-	wrong = read_compat(p, r.adder, compat);
-	EXPECT_EQ(NULL, wrong) {
-		TH_LOG("failed: %s", wrong);
-	}
-	router_close(&r);
-	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
-}
+		SKIP(return, "needs CONFIG_IA32_EMULATION");
+	arg = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	ASSERT_NE(MAP_FAILED, arg);
+	ASSERT_EQ(0, router_new(self->p, self->nl, &r));
+	ASSERT_EQ(0, router_burst(&r));
 
-/* Runs a router in a table of its own for a moment. Returns false if the kernel
- * has a single table only.
+	/* struct sioc_vif_req: the VIF, then the packets in */
+	arg[0] = VIF_VETH;
+	EXPECT_EQ(0, compat_syscall(ioctl_nr, r.d.raw, SIOCGETVIFCNT, arg));
+	EXPECT_EQ(BURST, arg[1]);
+
+	/* struct sioc_sg_req: source, group, packets. IPv6 has the addresses as
+	 * struct sockaddr_in6, of seven words.
+	 */
+	mr_addr(f, self->p->source, arg + (v6 ? 2 : 0));
+	mr_addr(f, self->p->group, arg + (v6 ? 7 + 2 : 1));
+	EXPECT_EQ(0, compat_syscall(ioctl_nr, r.d.raw, SIOCGETSGCNT, arg));
+	EXPECT_EQ(BURST, arg[v6 ? 2 * 7 : 2]);
+
+	EXPECT_EQ(0, router_end(&r));
+}
+#endif /* __x86_64__ */
+
+/* A router comes and goes while data flows, with everything that it can add:
+ * also in a table of its own, where the kernel has several.
  */
-static bool use_table(struct __test_metadata *_metadata, const struct plan *p,
-		      struct router *r, int id, int veth)
-{
-	int sk = mr_sock(r->ns, p->f);
-	int err;
-
-	ASSERT_LE(0, sk);
-	err = mr_setopt(sk, p->f, MRT_TABLE, id);
-	if (!err) {
-		ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_INIT, 1));
-		EXPECT_EQ(-EBUSY, mr_setopt(sk, p->f, MRT_TABLE, id));
-		EXPECT_EQ(0, mr_vif_add(sk, p->f, VIF_VETH, veth));
-		if (has_pim(p, 2))
-			EXPECT_EQ(0, mr_vif_add_register(sk, p->f,
-							 VIF_REGISTER));
-		EXPECT_EQ(0, mr_mfc(sk, p->f, MRT_ADD_MFC, p->sender, p->group,
-				    VIF_VETH, 1 << VIF_REGISTER));
-		EXPECT_EQ(-EINVAL, mr_setopt(r->adder, p->f, MRT_TABLE,
-					     1000000000));
-	} else {
-		EXPECT_EQ(-ENOPROTOOPT, err);
-	}
-	close(sk);
-	return !err;
-}
-
-/* A router comes and goes while data flows, with everything that it can add. */
 TEST_F_TIMEOUT(mroute, cycles, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
+	bool tables = mr_has_tables(self->holder, self->p->f);
+	const struct mr_plan *p = self->p;
+	bool pim = has_pim(p, 2);
 	long i, n = namespaces(6);
-	struct flood flood = {};
-	struct mr_count count;
-	bool tables = true;
 	struct router r;
-	int veth;
+	int veth, sk;
 
 	ASSERT_EQ(0, router_new(p, self->nl, &r));
-	ASSERT_EQ(0, router_add_static(p, &r, 1 << VIF_DUMMY));
-	veth = mr_link_index(r.nl, "veth");
-	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	ASSERT_EQ(0, flood_start(&flood, r.port_index));
-	ASSERT_EQ(0, wait_arrived(p, &r, 1, arrived_data));
-	ASSERT_EQ(0, mr_setopt(r.sk, p->f, MRT_FLUSH, 15));
+	ASSERT_EQ(0, router_add_static(&r, 1 << VIF_DUMMY));
+	veth = mr_link_index(r.d.nl, "veth");
+	ASSERT_EQ(0, flood_data(&r, p->group));
+	ASSERT_EQ(0, flood_start(&r));
+	ASSERT_EQ(0, wait_arrived(&r, 1, arrived_data));
+	ASSERT_EQ(0, mr_setopt(r.d.sk, p->f, MRT_FLUSH, 15));
 
 	for (i = 0; i < n; i++) {
-		EXPECT_EQ(-EADDRINUSE, mr_setopt(r.adder, p->f, MRT_INIT, 1));
-		EXPECT_EQ(-EACCES, mr_setopt(r.adder, p->f, MRT_DONE, 1));
-		ASSERT_EQ(0, mr_vif_add(r.sk, p->f, VIF_VETH, veth));
-		ASSERT_EQ(0, router_add_vif(p, &r, VIF_DUMMY, "dummy"));
-		ASSERT_EQ(0, mr_mfc(r.sk, p->f, MRT_ADD_MFC_PROXY, p->any,
+		ASSERT_EQ(0, mr_vif_add(r.d.sk, p->f, VIF_VETH, veth));
+		ASSERT_EQ(0, router_add_vif(&r, VIF_DUMMY, "dummy"));
+		ASSERT_EQ(0, mr_mfc(r.d.sk, p->f, MRT_ADD_MFC_PROXY, p->any,
 				    p->group, VIF_VETH, 1 << VIF_DUMMY));
-		EXPECT_EQ(0, mr_mfc(r.sk, p->f, MRT_DEL_MFC_PROXY, p->any,
+		EXPECT_EQ(0, mr_mfc(r.d.sk, p->f, MRT_DEL_MFC_PROXY, p->any,
 				    p->group, VIF_VETH, 0));
-		EXPECT_EQ(-ENOENT, mr_mfc(r.sk, p->f, MRT_DEL_MFC, p->inner,
-					  p->group, VIF_VETH, 0));
-		tables = use_table(_metadata, p, &r, 100 + i % 2, veth);
-
-		ASSERT_EQ(0, mr_setopt(r.sk, p->f, MRT_DONE, 1));
-		EXPECT_EQ(-EACCES, mr_setopt(r.sk, p->f, MRT_DONE, 1));
-		EXPECT_NE(0, mr_vif_count(r.sk, p->f, VIF_VETH, &count));
-		EXPECT_EQ(0, mr_vif_count(r.sk, p->f, VIF_DUMMY, &count));
-		ASSERT_EQ(0, mr_setopt(r.sk, p->f, MRT_INIT, 1));
-		EXPECT_EQ(0, mr_vif_del(r.sk, p->f, VIF_DUMMY));
+		if (tables) {
+			sk = mr_sock(r.d.ns, p->f);
+			ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_TABLE,
+					       FIRST_TABLE + i % 2));
+			ASSERT_EQ(0, mr_setopt(sk, p->f, MRT_INIT, 1));
+			EXPECT_EQ(0, mr_vif_add(sk, p->f, VIF_VETH, veth));
+			if (pim)
+				EXPECT_EQ(0, mr_vif_add_register(sk, p->f,
+								 VIF_REGISTER));
+			EXPECT_EQ(0, mr_mfc(sk, p->f, MRT_ADD_MFC, p->source,
+					    p->group, VIF_VETH,
+					    1 << VIF_REGISTER));
+			close(sk);
+		}
+		ASSERT_EQ(0, mr_setopt(r.d.sk, p->f, MRT_DONE, 1));
+		ASSERT_EQ(0, mr_setopt(r.d.sk, p->f, MRT_INIT, 1));
+		EXPECT_EQ(0, mr_vif_del(r.d.sk, p->f, VIF_DUMMY));
 	}
-	if (!tables)
-		TH_LOG("MRT_TABLE not tested: needs CONFIG_IP_MROUTE_MULTIPLE_TABLES");
 
-	router_close(&r);
-	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
-	flood_stop(&flood);
-	TH_LOG("%ld cycles, %lu packets sent", n, flood.sent);
+	EXPECT_EQ(0, router_end(&r));
+	TH_LOG("%ld cycles, %lu packets sent", n, r.sent);
+}
+
+static long arrived_dummy(struct router *r)
+{
+	struct mr_count count;
+	int err = mr_vif_count(r->d.raw, VIF_DUMMY, &count);
+
+	return err ?: (long)count.wrong_if;
 }
 
 /* The device of a VIF is deleted, or moves to another namespace, while packets
@@ -1230,42 +909,30 @@ TEST_F_TIMEOUT(mroute, cycles, TIMEOUT)
  */
 TEST_F_TIMEOUT(mroute, device_goes, TIMEOUT)
 {
-	const struct plan *p = &variant->plan;
+	const struct mr_plan *p = self->p;
 	long i, n = namespaces(6);
-	struct flood flood = {};
-	struct mr_count count;
 	struct router r;
-	time_t end;
 
 	ASSERT_EQ(0, router_new(p, self->nl, &r));
-	ASSERT_EQ(0, router_add_vif(p, &r, VIF_VETH, "veth"));
-	ASSERT_EQ(0, flood_add_data(&flood, p, p->group));
-	ASSERT_EQ(0, flood_start(&flood, r.port_index));
+	ASSERT_EQ(0, router_add_vif(&r, VIF_VETH, "veth"));
+	ASSERT_EQ(0, flood_data(&r, p->group));
+	ASSERT_EQ(0, flood_start(&r));
 	for (i = 0; i < n; i++) {
-		ASSERT_EQ(0, mr_link_add(r.nl, "dummy", "dummy", NULL));
-		ASSERT_EQ(0, mr_link_up(r.nl, "dummy"));
-		ASSERT_EQ(0, router_add_vif(p, &r, VIF_DUMMY, "dummy"));
-		ASSERT_EQ(0, mr_mfc(r.sk, p->f, MRT_ADD_MFC, p->sender,
+		ASSERT_EQ(0, mr_link_add(r.d.nl, "dummy", "dummy", NULL));
+		ASSERT_EQ(0, mr_link_up(r.d.nl, "dummy"));
+		ASSERT_EQ(0, router_add_vif(&r, VIF_DUMMY, "dummy"));
+		ASSERT_EQ(0, mr_mfc(r.d.sk, p->f, MRT_ADD_MFC, p->source,
 				    p->group, VIF_VETH, 1 << VIF_DUMMY));
-		end = now() + ARRIVE_SECONDS;
-		do {
-			ASSERT_EQ(0, mr_vif_count(r.sk, p->f, VIF_DUMMY, &count));
-		} while (count.wrong_if < 2 && now() < end);
-		ASSERT_LE(2UL, count.wrong_if);
+		ASSERT_EQ(0, wait_arrived(&r, 2, arrived_dummy));
 
-		if (i & 1) {
-			ASSERT_EQ(0, mr_link_move(r.nl, "dummy", self->parent));
-			ASSERT_EQ(0, mr_link_del(self->nl, "dummy"));
-		} else {
-			ASSERT_EQ(0, mr_link_del(r.nl, "dummy"));
-		}
-		EXPECT_EQ(-EINVAL, mr_vif_count(r.sk, p->f, VIF_DUMMY, &count));
-		EXPECT_EQ(0, mr_mfc_count(r.sk, p->f, p->sender, p->group,
-					  &count));
+		if (i & 1)
+			ASSERT_EQ(0, mr_link_set(r.d.nl, "dummy",
+						 IFLA_NET_NS_FD, self->parent));
+		ASSERT_EQ(0, mr_link_del(i & 1 ? self->nl : r.d.nl, "dummy"));
+		EXPECT_EQ(-EINVAL, arrived_dummy(&r));
+		EXPECT_LE(0, arrived_data(&r));
 	}
-	router_close(&r);
-	EXPECT_EQ(0, router_wait_gone(self->nl, &r));
-	flood_stop(&flood);
+	EXPECT_EQ(0, router_end(&r));
 }
 
 TEST_HARNESS_MAIN

@@ -43,8 +43,8 @@
 #include <linux/udp.h>
 #include <linux/veth.h>
 
-/* The options MRT_* and MRT6_*, their flags, and the types of messages to the
- * daemon have the same numbers.
+/* The options MRT_* and MRT6_*, their flags, the ioctls, and the types of
+ * messages to the daemon have the same numbers.
  */
 struct mr_family {
 	int		family;
@@ -88,6 +88,44 @@ static const struct mr_family mr_ipv6 = {
 	.proc_vif	= "/proc/thread-self/net/ip6_mr_vif",
 };
 
+#define MR_LINKS	3
+
+static const __u8 mr_router_mac[ETH_ALEN] = { 2, 0, 0, 0, 0, 2 };
+
+/* Addresses for the tests. The router has router[i] on its link i. */
+struct mr_plan {
+	const struct mr_family	*f;
+	const char		*router[MR_LINKS];
+	int			prefix;
+	const char		*source;	/* behind link 0 */
+	const char		*other_source;	/* behind the register VIF */
+	const char		*group;
+	const char		*other_group;
+	const char		*any;
+};
+
+static const struct mr_plan mr_plan_ipv4 = {
+	.f		= &mr_ipv4,
+	.router		= { "10.0.0.1", "10.0.1.1", "10.0.2.1" },
+	.prefix		= 24,
+	.source		= "10.0.0.9",
+	.other_source	= "10.0.9.9",
+	.group		= "239.1.1.1",
+	.other_group	= "239.1.1.2",
+	.any		= "0.0.0.0",
+};
+
+static const struct mr_plan mr_plan_ipv6 = {
+	.f		= &mr_ipv6,
+	.router		= { "fd00::1", "fd00:1::1", "fd00:2::1" },
+	.prefix		= 64,
+	.source		= "fd00::9",
+	.other_source	= "fd00:9::9",
+	.group		= "ff15::1",
+	.other_group	= "ff15::2",
+	.any		= "::",
+};
+
 static inline int mr_addr(const struct mr_family *f, const char *text, void *to)
 {
 	return inet_pton(f->family, text, to) == 1 ? 0 : -EINVAL;
@@ -105,55 +143,39 @@ static inline int mr_ns_self(void)
 	return mr_err(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
 }
 
-static inline int mr_ns_enter(int ns)
-{
-	return mr_err(setns(ns, CLONE_NEWNET));
-}
-
-static inline int mr_ns_new(void)
-{
-	int old = mr_ns_self();
-	int ns, err;
-
-	if (old < 0)
-		return old;
-	ns = mr_err(unshare(CLONE_NEWNET));
-	if (!ns) {
-		ns = mr_ns_self();
-		err = mr_ns_enter(old);
-		if (err && ns >= 0) {
-			close(ns);
-			ns = err;
-		}
-	}
-	close(old);
-	return ns;
-}
-
 /* Enters @ns. Returns the old namespace, for mr_ns_leave(). */
 static inline int mr_ns_visit(int ns)
 {
-	int old, err;
+	int old = ns < 0 ? -1 : mr_ns_self();
+	int err;
 
-	if (ns < 0)
-		return -1;
-	old = mr_ns_self();
-	if (old < 0)
+	if (old < 0 || !setns(ns, CLONE_NEWNET))
 		return old;
-	err = mr_ns_enter(ns);
-	if (err) {
-		close(old);
-		return err;
-	}
-	return old;
+	err = -errno;
+	close(old);
+	return err;
 }
 
 static inline void mr_ns_leave(int old)
 {
 	if (old < 0)
 		return;
-	mr_ns_enter(old);
+	setns(old, CLONE_NEWNET);
 	close(old);
+}
+
+static inline int mr_ns_new(void)
+{
+	int old = mr_ns_self();
+	int ns;
+
+	if (old < 0)
+		return old;
+	ns = mr_err(unshare(CLONE_NEWNET));
+	if (!ns)
+		ns = mr_ns_self();
+	mr_ns_leave(old);
+	return ns;
 }
 
 static inline int mr_socket(int ns, int domain, int type, int protocol)
@@ -168,48 +190,17 @@ static inline int mr_socket(int ns, int domain, int type, int protocol)
 	return fd;
 }
 
-/* /proc/thread-self/net and /proc/sys/net show the thread's namespace. */
-static inline int mr_open(int ns, const char *path, int flags)
+/* Opens a file of /proc/thread-self/net, which shows the thread's namespace. */
+static inline FILE *mr_proc_open(int ns, const char *path)
 {
 	int old = mr_ns_visit(ns);
-	int fd;
+	FILE *file;
 
 	if (ns >= 0 && old < 0)
-		return old;
-	fd = mr_err(open(path, flags | O_CLOEXEC));
+		return NULL;
+	file = fopen(path, "re");
 	mr_ns_leave(old);
-	return fd;
-}
-
-static inline int mr_sysctl(int ns, const char *path, const char *value)
-{
-	int fd = mr_open(ns, path, O_WRONLY);
-	int ret;
-
-	if (fd < 0)
-		return fd;
-	ret = mr_err(write(fd, value, strlen(value)));
-	close(fd);
-	return ret < 0 ? ret : 0;
-}
-
-/* Reads as much of the file as fits, and adds a NUL. Returns the length. */
-static inline int mr_read(int ns, const char *path, char *buf, size_t size)
-{
-	int fd = mr_open(ns, path, O_RDONLY);
-	size_t len = 0;
-	int ret;
-
-	if (fd < 0)
-		return fd;
-	do {
-		ret = mr_err(read(fd, buf + len, size - 1 - len));
-		if (ret > 0)
-			len += ret;
-	} while (ret > 0 && len < size - 1);
-	close(fd);
-	buf[len] = 0;
-	return ret < 0 ? ret : (int)len;
+	return file;
 }
 
 /* rtnetlink */
@@ -355,49 +346,71 @@ static inline void mr_link_begin(struct mr_nlreq *req, int type, int flags,
 	mr_nl_put_str(req, IFLA_IFNAME, name);
 }
 
-static inline void mr_link_index_cb(const struct nlmsghdr *nh, void *arg)
+struct mr_link {
+	int	index;
+	int	operstate;
+};
+
+static inline void mr_link_cb(const struct nlmsghdr *nh, void *arg)
 {
-	*(int *)arg = ((struct ifinfomsg *)NLMSG_DATA(nh))->ifi_index;
+	const struct nlattr *nla;
+	struct mr_link *link = arg;
+
+	link->index = ((struct ifinfomsg *)NLMSG_DATA(nh))->ifi_index;
+	nla = mr_nl_msg_attr(nh, sizeof(struct ifinfomsg), IFLA_OPERSTATE);
+	if (nla)
+		link->operstate = *(const __u8 *)(nla + 1);
+}
+
+static inline int mr_link_get(int nl, const char *name, struct mr_link *link)
+{
+	struct mr_nlreq req;
+
+	memset(link, 0, sizeof(*link));
+	mr_link_begin(&req, RTM_GETLINK, 0, name, 0);
+	return mr_nl_query(nl, &req, mr_link_cb, link);
 }
 
 static inline int mr_link_index(int nl, const char *name)
 {
-	struct mr_nlreq req;
-	int index = 0;
+	struct mr_link link;
+	int ret = mr_link_get(nl, name, &link);
+
+	return ret < 0 ? ret : link.index;
+}
+
+#define MR_OPER_UP	6	/* IF_OPER_UP: net/if.h excludes linux/if.h */
+
+/* Waits until a link that is up is also operational. Until a work item has seen
+ * its carrier, it drops packets.
+ */
+static inline int mr_link_wait(int nl, const char *name)
+{
+	struct mr_link link;
 	int ret;
 
-	mr_link_begin(&req, RTM_GETLINK, 0, name, 0);
-	ret = mr_nl_query(nl, &req, mr_link_index_cb, &index);
-	return ret < 0 ? ret : index;
+	do {
+		usleep(1000);
+		ret = mr_link_get(nl, name, &link);
+	} while (ret > 0 && link.operstate != MR_OPER_UP);
+	return ret < 0 ? ret : 0;
 }
 
-/* Adds a link that needs no parameters: dummy, ipip. @mac may be NULL. */
+/* Adds a link. @table is for a VRF, others have NULL. */
 static inline int mr_link_add(int nl, const char *name, const char *kind,
-			      const __u8 *mac)
-{
-	struct mr_nlreq req;
-	struct nlattr *info;
-
-	mr_link_begin(&req, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, 0);
-	if (mac)
-		mr_nl_put(&req, IFLA_ADDRESS, mac, ETH_ALEN);
-	info = mr_nl_nest(&req, IFLA_LINKINFO);
-	mr_nl_put_str(&req, IFLA_INFO_KIND, kind);
-	mr_nl_nest_end(&req, info);
-	return mr_nl_talk(nl, &req);
-}
-
-static inline int mr_link_add_vrf(int nl, const char *name, __u32 table)
+			      const __u32 *table)
 {
 	struct nlattr *info, *data;
 	struct mr_nlreq req;
 
 	mr_link_begin(&req, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, 0);
 	info = mr_nl_nest(&req, IFLA_LINKINFO);
-	mr_nl_put_str(&req, IFLA_INFO_KIND, "vrf");
-	data = mr_nl_nest(&req, IFLA_INFO_DATA);
-	mr_nl_put_u32(&req, IFLA_VRF_TABLE, table);
-	mr_nl_nest_end(&req, data);
+	mr_nl_put_str(&req, IFLA_INFO_KIND, kind);
+	if (table) {
+		data = mr_nl_nest(&req, IFLA_INFO_DATA);
+		mr_nl_put_u32(&req, IFLA_VRF_TABLE, *table);
+		mr_nl_nest_end(&req, data);
+	}
 	mr_nl_nest_end(&req, info);
 	return mr_nl_talk(nl, &req);
 }
@@ -440,25 +453,13 @@ static inline int mr_link_up(int nl, const char *name)
 	return mr_nl_talk(nl, &req);
 }
 
-static inline int mr_link_master(int nl, const char *name, const char *master)
-{
-	int index = mr_link_index(nl, master);
-	struct mr_nlreq req;
-
-	if (index < 0)
-		return index;
-	mr_link_begin(&req, RTM_SETLINK, 0, name, 0);
-	mr_nl_put_u32(&req, IFLA_MASTER, index);
-	return mr_nl_talk(nl, &req);
-}
-
-/* Moves the link to the namespace @ns. */
-static inline int mr_link_move(int nl, const char *name, int ns)
+/* Sets one attribute: IFLA_MASTER, or IFLA_NET_NS_FD to move the link. */
+static inline int mr_link_set(int nl, const char *name, int attr, __u32 value)
 {
 	struct mr_nlreq req;
 
 	mr_link_begin(&req, RTM_SETLINK, 0, name, 0);
-	mr_nl_put_u32(&req, IFLA_NET_NS_FD, ns);
+	mr_nl_put_u32(&req, attr, value);
 	return mr_nl_talk(nl, &req);
 }
 
@@ -485,51 +486,22 @@ static inline int mr_link_mc_forwarding(int nl, const char *name, __u32 value)
 static inline int mr_addr_add(int nl, const struct mr_family *f,
 			      const char *name, const char *addr, int prefix)
 {
+	int index = mr_link_index(nl, name);
 	struct ifaddrmsg ifa = {
 		.ifa_family = f->family,
 		.ifa_prefixlen = prefix,
+		.ifa_flags = f->family == AF_INET6 ? IFA_F_NODAD : 0,
+		.ifa_index = index,
 	};
-	__u8 bin[16];
 	struct mr_nlreq req;
-	int index = mr_link_index(nl, name);
-	int err = mr_addr(f, addr, bin);
+	__u8 bin[16];
 
-	if (index < 0 || err)
-		return index < 0 ? index : err;
-	ifa.ifa_index = index;
-	if (f->family == AF_INET6)
-		ifa.ifa_flags = IFA_F_NODAD;
+	if (index < 0 || mr_addr(f, addr, bin))
+		return index < 0 ? index : -EINVAL;
 	mr_nl_begin(&req, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL,
 		    &ifa, sizeof(ifa));
 	mr_nl_put(&req, IFA_LOCAL, bin, f->addr_len);
 	mr_nl_put(&req, IFA_ADDRESS, bin, f->addr_len);
-	return mr_nl_talk(nl, &req);
-}
-
-/* Adds a route to @dst/@prefix through the link, to @table (0: main). */
-static inline int mr_route_add(int nl, const struct mr_family *f,
-			       const char *dst, int prefix, const char *name,
-			       __u32 table)
-{
-	struct rtmsg rtm = {
-		.rtm_family = f->family,
-		.rtm_dst_len = prefix,
-		.rtm_protocol = RTPROT_STATIC,
-		.rtm_scope = RT_SCOPE_LINK,
-		.rtm_type = RTN_UNICAST,
-	};
-	__u8 bin[16];
-	struct mr_nlreq req;
-	int index = mr_link_index(nl, name);
-	int err = mr_addr(f, dst, bin);
-
-	if (index < 0 || err)
-		return index < 0 ? index : err;
-	mr_nl_begin(&req, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL,
-		    &rtm, sizeof(rtm));
-	mr_nl_put(&req, RTA_DST, bin, f->addr_len);
-	mr_nl_put_u32(&req, RTA_OIF, index);
-	mr_nl_put_u32(&req, RTA_TABLE, table ? table : RT_TABLE_MAIN);
 	return mr_nl_talk(nl, &req);
 }
 
@@ -573,18 +545,67 @@ static inline int mr_router(int ns, const struct mr_family *f)
 	return sk;
 }
 
-static inline int mr_vif(int sk, const struct mr_family *f, int opt,
-			 const struct vifctl *vif)
+/* A namespace with a daemon. File descriptors are -1 if not open. */
+struct mr_daemon {
+	const struct mr_plan	*p;
+	int			ns;
+	int			nl;
+	int			sk;	/* did MRT_INIT */
+	int			raw;	/* adds static VIFs and routes */
+	int			link[MR_LINKS];
+};
+
+static inline int mr_daemon_open(struct mr_daemon *d, const struct mr_plan *p)
 {
+	*d = (struct mr_daemon){ .p = p, .nl = -1, .sk = -1, .raw = -1 };
+	d->ns = mr_ns_new();
+	if (d->ns < 0)
+		return d->ns;
+	d->nl = mr_nl_open(d->ns);
+	if (d->nl < 0)
+		return d->nl;
+	d->sk = mr_router(d->ns, p->f);
+	if (d->sk < 0)
+		return d->sk;
+	d->raw = mr_sock(d->ns, p->f);
+	return d->raw < 0 ? d->raw : 0;
+}
+
+/* Drops all references to the namespace. */
+static inline void mr_daemon_close(struct mr_daemon *d)
+{
+	close(d->sk);
+	close(d->raw);
+	close(d->nl);
+	close(d->ns);
+}
+
+/* Without CONFIG_IP_MROUTE_MULTIPLE_TABLES or its like for IPv6, MRT_TABLE does
+ * not exist. A socket that did MRT_INIT keeps its table.
+ */
+static inline bool mr_has_tables(int sk, const struct mr_family *f)
+{
+	return mr_setopt(sk, f, MRT_TABLE, f->default_table) != -ENOPROTOOPT;
+}
+
+static inline int mr_vif(int sk, const struct mr_family *f, int opt, int vifi,
+			 int flags, int ifindex)
+{
+	struct vifctl vif = {
+		.vifc_vifi = vifi,
+		.vifc_flags = flags,
+		.vifc_threshold = 1,
+		.vifc_lcl_ifindex = ifindex,
+	};
 	struct mif6ctl mif = {
-		.mif6c_mifi = vif->vifc_vifi,
-		.mif6c_flags = vif->vifc_flags & VIFF_REGISTER ? MIFF_REGISTER : 0,
-		.vifc_threshold = vif->vifc_threshold,
-		.mif6c_pifi = vif->vifc_lcl_ifindex,
+		.mif6c_mifi = vifi,
+		.mif6c_flags = flags & VIFF_REGISTER ? MIFF_REGISTER : 0,
+		.vifc_threshold = 1,
+		.mif6c_pifi = ifindex,
 	};
 
 	if (f->family == AF_INET)
-		return mr_err(setsockopt(sk, f->level, opt, vif, sizeof(*vif)));
+		return mr_err(setsockopt(sk, f->level, opt, &vif, sizeof(vif)));
 	/* MRT6_DEL_MIF takes the first member only. */
 	return mr_err(setsockopt(sk, f->level, opt, &mif, sizeof(mif)));
 }
@@ -592,26 +613,18 @@ static inline int mr_vif(int sk, const struct mr_family *f, int opt,
 static inline int mr_vif_add(int sk, const struct mr_family *f, int vifi,
 			     int ifindex)
 {
-	struct vifctl vif = {
-		.vifc_vifi = vifi,
-		.vifc_flags = VIFF_USE_IFINDEX,
-		.vifc_threshold = 1,
-		.vifc_lcl_ifindex = ifindex,
-	};
-
-	return mr_vif(sk, f, MRT_ADD_VIF, &vif);
+	return mr_vif(sk, f, MRT_ADD_VIF, vifi, VIFF_USE_IFINDEX, ifindex);
 }
 
 /* Creates the device pimreg or pim6reg. */
 static inline int mr_vif_add_register(int sk, const struct mr_family *f, int vifi)
 {
-	struct vifctl vif = {
-		.vifc_vifi = vifi,
-		.vifc_flags = VIFF_REGISTER,
-		.vifc_threshold = 1,
-	};
+	return mr_vif(sk, f, MRT_ADD_VIF, vifi, VIFF_REGISTER, 0);
+}
 
-	return mr_vif(sk, f, MRT_ADD_VIF, &vif);
+static inline int mr_vif_del(int sk, const struct mr_family *f, int vifi)
+{
+	return mr_vif(sk, f, MRT_DEL_VIF, vifi, 0, 0);
 }
 
 /* Creates the device dvmrp<vifi>. IPv4 only. */
@@ -627,14 +640,8 @@ static inline int mr_vif_add_tunnel(int sk, int vifi, const char *local,
 	if (mr_addr(&mr_ipv4, local, &vif.vifc_lcl_addr) ||
 	    mr_addr(&mr_ipv4, remote, &vif.vifc_rmt_addr))
 		return -EINVAL;
-	return mr_vif(sk, &mr_ipv4, MRT_ADD_VIF, &vif);
-}
-
-static inline int mr_vif_del(int sk, const struct mr_family *f, int vifi)
-{
-	struct vifctl vif = { .vifc_vifi = vifi };
-
-	return mr_vif(sk, f, MRT_DEL_VIF, &vif);
+	return mr_err(setsockopt(sk, IPPROTO_IP, MRT_ADD_VIF, &vif,
+				 sizeof(vif)));
 }
 
 /* @opt is MRT_ADD_MFC or MRT_DEL_MFC, with or without _PROXY. @oifs has a bit
@@ -652,9 +659,7 @@ static inline int mr_mfc(int sk, const struct mr_family *f, int opt,
 		if (mr_addr(f, src, &mfc6.mf6cc_origin.sin6_addr) ||
 		    mr_addr(f, group, &mfc6.mf6cc_mcastgrp.sin6_addr))
 			return -EINVAL;
-		for (i = 0; i < MAXMIFS; i++)
-			if (oifs & (1u << i))
-				IF_SET(i, &mfc6.mf6cc_ifset);
+		mfc6.mf6cc_ifset.ifs_bits[0] = oifs;
 		return mr_err(setsockopt(sk, f->level, opt, &mfc6,
 					 sizeof(mfc6)));
 	}
@@ -672,21 +677,12 @@ struct mr_count {
 	unsigned long	wrong_if;	/* of a VIF: packets out */
 };
 
-static inline int mr_vif_count(int sk, const struct mr_family *f, int vifi,
-			       struct mr_count *count)
+/* IPv6's struct sioc_mif_req6 is the same. */
+static inline int mr_vif_count(int sk, int vifi, struct mr_count *count)
 {
 	struct sioc_vif_req req = { .vifi = vifi };
-	struct sioc_mif_req6 req6 = { .mifi = vifi };
 
 	memset(count, 0, sizeof(*count));
-	if (f->family == AF_INET6) {
-		if (ioctl(sk, SIOCGETMIFCNT_IN6, &req6) < 0)
-			return -errno;
-		count->packets = req6.icount;
-		count->bytes = req6.ibytes;
-		count->wrong_if = req6.ocount;
-		return 0;
-	}
 	if (ioctl(sk, SIOCGETVIFCNT, &req) < 0)
 		return -errno;
 	count->packets = req.icount;
@@ -699,48 +695,35 @@ static inline int mr_mfc_count(int sk, const struct mr_family *f,
 			       const char *src, const char *group,
 			       struct mr_count *count)
 {
-	struct sioc_sg_req req = {};
+	bool v6 = f->family == AF_INET6;
 	struct sioc_sg_req6 req6 = {};
+	struct sioc_sg_req req = {};
 
 	memset(count, 0, sizeof(*count));
-	if (f->family == AF_INET6) {
-		if (mr_addr(f, src, &req6.src.sin6_addr) ||
-		    mr_addr(f, group, &req6.grp.sin6_addr))
-			return -EINVAL;
-		if (ioctl(sk, SIOCGETSGCNT_IN6, &req6) < 0)
-			return -errno;
-		count->packets = req6.pktcnt;
-		count->bytes = req6.bytecnt;
-		count->wrong_if = req6.wrong_if;
-		return 0;
-	}
-	if (mr_addr(f, src, &req.src) || mr_addr(f, group, &req.grp))
+	if (mr_addr(f, src, v6 ? (void *)&req6.src.sin6_addr : &req.src) ||
+	    mr_addr(f, group, v6 ? (void *)&req6.grp.sin6_addr : &req.grp))
 		return -EINVAL;
-	if (ioctl(sk, SIOCGETSGCNT, &req) < 0)
+	if (ioctl(sk, SIOCGETSGCNT, v6 ? (void *)&req6 : &req) < 0)
 		return -errno;
-	count->packets = req.pktcnt;
-	count->bytes = req.bytecnt;
-	count->wrong_if = req.wrong_if;
+	count->packets = v6 ? req6.pktcnt : req.pktcnt;
+	count->bytes = v6 ? req6.bytecnt : req.bytecnt;
+	count->wrong_if = v6 ? req6.wrong_if : req.wrong_if;
 	return 0;
 }
 
-/* An address as /proc/net/ip_mr_cache or ip6_mr_cache shows it. */
-static inline int mr_proc_addr(const struct mr_family *f, const char *text,
-			       char to[40])
+/* Is it the address as /proc/net/ip_mr_cache or ip6_mr_cache shows it? */
+static inline bool mr_proc_is(const struct mr_family *f, const char *shown,
+			      const char *addr)
 {
-	__u8 bin[16];
-	__u32 word;
-	int i;
+	__u8 want[16], bin[16];
+	unsigned int word;
 
-	if (mr_addr(f, text, bin))
-		return -EINVAL;
-	memcpy(&word, bin, sizeof(word));
+	if (mr_addr(f, addr, want))
+		return false;
 	if (f->family == AF_INET)
-		return snprintf(to, 40, "%08X", word) != 8;
-	for (i = 0; i < 8; i++)
-		sprintf(to + 5 * i, "%02x%02x%s", bin[2 * i], bin[2 * i + 1],
-			i < 7 ? ":" : "");
-	return 0;
+		return sscanf(shown, "%X", &word) == 1 &&
+		       !memcmp(&word, want, sizeof(word));
+	return !mr_addr(f, shown, bin) && !memcmp(bin, want, f->addr_len);
 }
 
 /* The same from /proc/net/ip_mr_cache. Returns -ENOENT if there is no line. */
@@ -748,24 +731,19 @@ static inline int mr_proc_count(int ns, const struct mr_family *f,
 				const char *src, const char *group,
 				struct mr_count *count)
 {
-	char s[40], g[40], line_g[40], line_s[40];
-	char buf[8192], *line, *rest;
-	int ret;
+	FILE *file = mr_proc_open(ns, f->proc_cache);
+	char line[512], g[40], s[40];
+	bool found = false;
 
-	if (mr_proc_addr(f, src, s) || mr_proc_addr(f, group, g))
-		return -EINVAL;
-	ret = mr_read(ns, f->proc_cache, buf, sizeof(buf));
-	if (ret < 0)
-		return ret;
-	for (line = strtok_r(buf, "\n", &rest); line;
-	     line = strtok_r(NULL, "\n", &rest)) {
-		if (sscanf(line, "%39s %39s %*d %lu %lu %lu", line_g, line_s,
-			   &count->packets, &count->bytes,
-			   &count->wrong_if) == 5 &&
-		    !strcmp(line_g, g) && !strcmp(line_s, s))
-			return 0;
-	}
-	return -ENOENT;
+	if (!file)
+		return -errno;
+	while (!found && fgets(line, sizeof(line), file))
+		found = sscanf(line, "%39s %39s %*d %lu %lu %lu", g, s,
+			       &count->packets, &count->bytes,
+			       &count->wrong_if) == 5 &&
+			mr_proc_is(f, g, group) && mr_proc_is(f, s, src);
+	fclose(file);
+	return found ? 0 : -ENOENT;
 }
 
 /* A message of the kernel to the daemon: struct igmpmsg or struct mrt6msg. */
@@ -784,8 +762,8 @@ struct mr_upcall {
 static inline int mr_upcall(int sk, const struct mr_family *f, int flags,
 			    struct mr_upcall *up)
 {
-	size_t head = f->family == AF_INET ? sizeof(struct igmpmsg) :
-					     sizeof(struct mrt6msg);
+	bool v4 = f->family == AF_INET;
+	size_t head = v4 ? sizeof(struct igmpmsg) : sizeof(struct mrt6msg);
 	union {
 		struct igmpmsg	v4;
 		struct mrt6msg	v6;
@@ -800,21 +778,16 @@ static inline int mr_upcall(int sk, const struct mr_family *f, int flags,
 		if (len < 2)
 			return -EBADMSG;
 		/* An IPv4 packet has its protocol there, ICMPv6 its type. */
-	} while (f->family == AF_INET ? msg.v4.im_mbz : msg.v6.im6_mbz);
+	} while (v4 ? msg.v4.im_mbz : msg.v6.im6_mbz);
 	if (len < (int)head)
 		return -EBADMSG;
 
-	if (f->family == AF_INET) {
-		up->type = msg.v4.im_msgtype;
-		up->vif = msg.v4.im_vif | msg.v4.im_vif_hi << 8;
-		inet_ntop(AF_INET, &msg.v4.im_src, up->src, sizeof(up->src));
-		inet_ntop(AF_INET, &msg.v4.im_dst, up->dst, sizeof(up->dst));
-	} else {
-		up->type = msg.v6.im6_msgtype;
-		up->vif = msg.v6.im6_mif;
-		inet_ntop(AF_INET6, &msg.v6.im6_src, up->src, sizeof(up->src));
-		inet_ntop(AF_INET6, &msg.v6.im6_dst, up->dst, sizeof(up->dst));
-	}
+	up->type = v4 ? msg.v4.im_msgtype : msg.v6.im6_msgtype;
+	up->vif = v4 ? msg.v4.im_vif | msg.v4.im_vif_hi << 8 : msg.v6.im6_mif;
+	inet_ntop(f->family, v4 ? (void *)&msg.v4.im_src : &msg.v6.im6_src,
+		  up->src, sizeof(up->src));
+	inet_ntop(f->family, v4 ? (void *)&msg.v4.im_dst : &msg.v6.im6_dst,
+		  up->dst, sizeof(up->dst));
 	up->len = len - head;
 	if (up->len > sizeof(up->data))
 		return -EMSGSIZE;
@@ -841,8 +814,7 @@ static inline __u16 mr_csum(const void *data, size_t len, __u32 sum)
 	return htons(~sum);
 }
 
-/* Starts a frame. Without @dst_mac, it goes to the MAC address of group @dst.
- */
+/* Starts a frame. It goes to @dst_mac, or to the MAC address of group @dst. */
 static inline int mr_frame_eth(struct mr_frame *frame, const struct mr_family *f,
 			       const __u8 *dst_mac, const char *dst)
 {
@@ -906,18 +878,16 @@ static inline int mr_frame_ip_udp(struct mr_frame *frame,
 				  const char *dst, int ttl, int port,
 				  size_t payload)
 {
-	struct udphdr *udp;
-	int err;
+	size_t len = sizeof(struct udphdr) + payload;
+	int err = mr_frame_ip(frame, f, src, dst, IPPROTO_UDP, ttl, len);
+	struct udphdr *udp = (void *)(frame->data + frame->len);
 
-	err = mr_frame_ip(frame, f, src, dst, IPPROTO_UDP, ttl,
-			  sizeof(*udp) + payload);
 	if (err)
 		return err;
-	udp = (void *)(frame->data + frame->len);
 	udp->source = htons(port);
 	udp->dest = htons(port);
-	udp->len = htons(sizeof(*udp) + payload);
-	frame->len += sizeof(*udp) + payload;
+	udp->len = htons(len);
+	frame->len += len;
 	return 0;
 }
 
@@ -933,30 +903,28 @@ static inline int mr_frame_udp(struct mr_frame *frame, const struct mr_family *f
 
 #define MR_REGISTER_PAYLOAD	16
 
-/* Builds a REGISTER of PIM @version 1 or 2 to the router @dst, which contains a
- * packet from @inner_src to @group.
+/* Builds a REGISTER of PIM @version 1 or 2 from the source to the router, which
+ * contains a packet from the other source to the group.
  */
 static inline int mr_frame_register(struct mr_frame *frame,
-				    const struct mr_family *f, int version,
-				    const __u8 *dst_mac, const char *src,
-				    const char *dst, const char *inner_src,
-				    const char *group)
+				    const struct mr_plan *p, int version)
 {
 	/* PIMv1 is an IGMP message with its version in the group field. */
 	static const __u8 v1[8] = { 0x14, 1, 0, 0, 0x10 };
 	static const __u8 v2[8] = { 0x21 };
-	size_t len = sizeof(v1) + f->ip_len + sizeof(struct udphdr) +
+	size_t len = sizeof(v1) + p->f->ip_len + sizeof(struct udphdr) +
 		     MR_REGISTER_PAYLOAD;
+	const char *src = p->source, *dst = p->router[0];
 	__u8 *pim, pseudo[2 * 16];
 	__u32 sum = 0;
 	__u16 csum;
 	int err;
 
-	if (f->family == AF_INET6 && version == 1)
+	if (p->f->family == AF_INET6 && version == 1)
 		return -EAFNOSUPPORT;
 
-	err = mr_frame_eth(frame, f, dst_mac, dst);
-	err = err ?: mr_frame_ip(frame, f, src, dst,
+	err = mr_frame_eth(frame, p->f, mr_router_mac, dst);
+	err = err ?: mr_frame_ip(frame, p->f, src, dst,
 				 version == 1 ? IPPROTO_IGMP : IPPROTO_PIM,
 				 64, len);
 	if (err)
@@ -964,15 +932,16 @@ static inline int mr_frame_register(struct mr_frame *frame,
 	pim = frame->data + frame->len;
 	memcpy(pim, version == 1 ? v1 : v2, sizeof(v1));
 	frame->len += sizeof(v1);
-	err = mr_frame_ip_udp(frame, f, inner_src, group, 64, 5000,
+	err = mr_frame_ip_udp(frame, p->f, p->other_source, p->group, 64, 5000,
 			      MR_REGISTER_PAYLOAD);
 	if (err)
 		return err;
 	/* PIMv2 only checksums its own header, IGMP the whole message. IPv6
 	 * adds a pseudo header.
 	 */
-	if (f->family == AF_INET6) {
-		if (mr_addr(f, src, pseudo) || mr_addr(f, dst, pseudo + 16))
+	if (p->f->family == AF_INET6) {
+		if (mr_addr(p->f, src, pseudo) ||
+		    mr_addr(p->f, dst, pseudo + 16))
 			return -EINVAL;
 		sum = IPPROTO_PIM + sizeof(v2) +
 		      (__u16)~ntohs(mr_csum(pseudo, sizeof(pseudo), 0));

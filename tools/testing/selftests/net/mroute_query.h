@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Queries for links, multicast routes and VIFs through rtnetlink and /proc, for
- * tests that compare the answers.
+ * Queries for multicast routes and VIFs through rtnetlink and /proc, for tests
+ * that compare the answers.
  */
 #ifndef _MROUTE_QUERY_H
 #define _MROUTE_QUERY_H
@@ -17,7 +17,7 @@ struct mr_route {
 	int found;
 	unsigned int flags;
 	int protocol;
-	struct rta_mfc_stats stats;
+	struct mr_count count;
 };
 
 static inline const void *mr_route_attr(const struct nlmsghdr *nh, int type)
@@ -34,7 +34,8 @@ static inline void mr_route_cb(const struct nlmsghdr *nh, void *arg)
 	const void *src = mr_route_attr(nh, RTA_SRC);
 	const void *dst = mr_route_attr(nh, RTA_DST);
 	const __u32 *table = mr_route_attr(nh, RTA_TABLE);
-	const void *stats = mr_route_attr(nh, RTA_MFC_STATS);
+	const struct rta_mfc_stats *nla = mr_route_attr(nh, RTA_MFC_STATS);
+	struct rta_mfc_stats stats;
 
 	if (!src || memcmp(src, route->src, route->f->addr_len) ||
 	    !dst || memcmp(dst, route->dst, route->f->addr_len) ||
@@ -43,8 +44,37 @@ static inline void mr_route_cb(const struct nlmsghdr *nh, void *arg)
 	route->found++;
 	route->flags = rtm->rtm_flags;
 	route->protocol = rtm->rtm_protocol;
-	if (stats)
-		memcpy(&route->stats, stats, sizeof(route->stats));
+	if (!nla)
+		return;
+	/* Attributes are aligned to four bytes only. */
+	memcpy(&stats, nla, sizeof(stats));
+	route->count.packets = stats.mfcs_packets;
+	route->count.bytes = stats.mfcs_bytes;
+	route->count.wrong_if = stats.mfcs_wrong_if;
+}
+
+/* Starts a message about a route. Without a @table, the kernel chooses its
+ * default table.
+ */
+static inline int mr_route_begin(struct mr_nlreq *req, int type, int flags,
+				 const struct mr_family *f, const char *src,
+				 const char *group, __u32 table)
+{
+	struct rtmsg rtm = {
+		.rtm_family = f->rtnl_family,
+		.rtm_src_len = f->addr_len * 8,
+		.rtm_dst_len = f->addr_len * 8,
+	};
+	__u8 bin[2][16];
+
+	if (mr_addr(f, src, bin[0]) || mr_addr(f, group, bin[1]))
+		return -EINVAL;
+	mr_nl_begin(req, type, flags, &rtm, sizeof(rtm));
+	mr_nl_put(req, RTA_SRC, bin[0], f->addr_len);
+	mr_nl_put(req, RTA_DST, bin[1], f->addr_len);
+	if (table)
+		mr_nl_put_u32(req, RTA_TABLE, table);
+	return 0;
 }
 
 /* Gets a route from the table, or looks for it in a dump of all routes if
@@ -60,20 +90,13 @@ static inline int mr_route_get(int nl, const struct mr_family *f, int flags,
 
 	memset(route, 0, sizeof(*route));
 	route->f = f;
-	route->table = table;
+	route->table = table ?: f->default_table;
 	if (mr_addr(f, src, route->src) || mr_addr(f, group, route->dst))
 		return -EINVAL;
-
-	if (!flags) {
-		rtm.rtm_src_len = f->addr_len * 8;
-		rtm.rtm_dst_len = f->addr_len * 8;
-	}
-	mr_nl_begin(&req, RTM_GETROUTE, flags, &rtm, sizeof(rtm));
-	if (!flags) {
-		mr_nl_put(&req, RTA_SRC, route->src, f->addr_len);
-		mr_nl_put(&req, RTA_DST, route->dst, f->addr_len);
-		mr_nl_put_u32(&req, RTA_TABLE, table);
-	}
+	if (flags)
+		mr_nl_begin(&req, RTM_GETROUTE, flags, &rtm, sizeof(rtm));
+	else if (mr_route_begin(&req, RTM_GETROUTE, 0, f, src, group, table))
+		return -EINVAL;
 	ret = mr_nl_query(nl, &req, mr_route_cb, route);
 	return ret < 0 ? ret : route->found;
 }
@@ -82,8 +105,7 @@ static inline int mr_route_get(int nl, const struct mr_family *f, int flags,
 struct mr_table_info {
 	__u32 vifi;
 	unsigned long queue_len;	/* unresolved routes */
-	unsigned long in;
-	unsigned long out;
+	struct mr_count count;
 };
 
 static inline __u64 mr_attr_value(const struct nlattr *nest, int type, size_t size)
@@ -115,8 +137,9 @@ static inline void mr_table_cb(const struct nlmsghdr *nh, void *arg)
 	     vif = (void *)((char *)vif + NLA_ALIGN(vif->nla_len))) {
 		if (mr_attr_value(vif, IPMRA_VIFA_VIF_ID, 4) != info->vifi)
 			continue;
-		info->in = mr_attr_value(vif, IPMRA_VIFA_PACKETS_IN, 8);
-		info->out = mr_attr_value(vif, IPMRA_VIFA_PACKETS_OUT, 8);
+		info->count.packets = mr_attr_value(vif, IPMRA_VIFA_PACKETS_IN, 8);
+		info->count.bytes = mr_attr_value(vif, IPMRA_VIFA_BYTES_IN, 8);
+		info->count.wrong_if = mr_attr_value(vif, IPMRA_VIFA_PACKETS_OUT, 8);
 	}
 }
 
@@ -132,51 +155,23 @@ static inline int mr_table_get(int nl, const struct mr_family *f, __u32 vifi,
 	return mr_nl_query(nl, &req, mr_table_cb, info);
 }
 
-/* Gets a VIF's packet counts from /proc. */
+/* Gets a VIF's counts from /proc. */
 static inline int mr_proc_vif(int ns, const struct mr_family *f, int vifi,
-			      unsigned long *in, unsigned long *out)
+			      struct mr_count *count)
 {
-	char buf[4096], *line;
-	int n, ret;
+	FILE *file = mr_proc_open(ns, f->proc_vif);
+	bool found = false;
+	char line[512];
+	int n;
 
-	ret = mr_read(ns, f->proc_vif, buf, sizeof(buf));
-	if (ret < 0)
-		return ret;
-	for (line = strtok(buf, "\n"); line; line = strtok(NULL, "\n"))
-		if (sscanf(line, "%d %*s %*u %lu %*u %lu", &n, in, out) == 3 &&
-		    n == vifi)
-			return 0;
-	return -ENOENT;
-}
-
-#define MR_OPER_UP	6	/* IF_OPER_UP: net/if.h excludes linux/if.h */
-
-static inline void mr_operstate_cb(const struct nlmsghdr *nh, void *arg)
-{
-	const struct nlattr *nla;
-
-	nla = mr_nl_msg_attr(nh, sizeof(struct ifinfomsg), IFLA_OPERSTATE);
-	*(bool *)arg = nla && *(const __u8 *)(nla + 1) == MR_OPER_UP;
-}
-
-/* Waits until a link that is up is also operational. Until a work item has seen
- * its carrier, it drops packets.
- */
-static inline int mr_link_wait(int nl, const char *name)
-{
-	struct mr_nlreq req;
-	bool up = false;
-	int ret;
-
-	for (;;) {
-		mr_link_begin(&req, RTM_GETLINK, 0, name, 0);
-		ret = mr_nl_query(nl, &req, mr_operstate_cb, &up);
-		if (ret < 0)
-			return ret;
-		if (up)
-			return 0;
-		usleep(1000);
-	}
+	if (!file)
+		return -errno;
+	while (!found && fgets(line, sizeof(line), file))
+		found = sscanf(line, "%d %*s %lu %lu %*u %lu", &n, &count->bytes,
+			       &count->packets, &count->wrong_if) == 4 &&
+			n == vifi;
+	fclose(file);
+	return found ? 0 : -ENOENT;
 }
 
 #endif /* _MROUTE_QUERY_H */
