@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Measures what multicast routing costs: questions over netlink, alone and
- * while links are deleted, which holds RTNL; packets; changes of routes; and
- * namespaces that die.
+ * while links are deleted, which holds RTNL; packets that are forwarded, with
+ * one table and with several, and packets that are dropped for want of a route;
+ * changes of routes; and namespaces that die, which hold RTNL, too.
  *
  * The figures are for comparison with another kernel on the same machine. The
  * test fails only if something does not work.
@@ -14,6 +15,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <linux/fib_rules.h>
+
 #include "../kselftest.h"
 #include "mroute_query.h"
 
@@ -21,6 +24,9 @@
 #define LINKS		200
 #define GROUP		42
 #define BURST		64
+#define TABLES		16
+#define FIRST_TABLE	100
+#define UNKNOWN		63000	/* more than -n allows */
 #define PORT		5000
 #define PAYLOAD		64
 #define PATIENCE_NS	60000000000ull
@@ -128,10 +134,51 @@ struct router {
 	int			routes;
 };
 
-static void router_open(struct router *r, const struct plan *p)
+static void router_close(struct router *r)
+{
+	close(r->sk);
+	close(r->query);
+	close(r->nl);
+	close(r->ns);
+}
+
+/* Makes the socket the router of the last of @tables tables, to which a rule
+ * directs all packets.
+ */
+static int use_tables(struct router *r, int tables)
+{
+	struct fib_rule_hdr frh = {
+		.family = r->p->f->rtnl_family,
+		.action = FR_ACT_TO_TBL,
+	};
+	const struct mr_family *f = r->p->f;
+	int i, err, id = FIRST_TABLE;
+	struct mr_nlreq req;
+
+	for (i = 0; i < tables; i++) {
+		r->sk = MUST(mr_sock(r->ns, f));
+		/* The default table is one of them. */
+		id = i ? FIRST_TABLE + i : (int)f->default_table;
+		err = mr_setopt(r->sk, f, MRT_TABLE, id);
+		if (err == -ENOPROTOOPT)
+			return err;
+		must(err, "MRT_TABLE");
+		if (i < tables - 1)
+			close(r->sk);
+	}
+	mr_nl_begin(&req, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &frh,
+		    sizeof(frh));
+	mr_nl_put_u32(&req, FRA_PRIORITY, 1);
+	mr_nl_put_u32(&req, FRA_TABLE, id);
+	MUST(mr_nl_talk(r->nl, &req));
+	return mr_setopt(r->sk, f, MRT_INIT, 1);
+}
+
+/* With @tables, returns false if the kernel has one only. */
+static bool router_open(struct router *r, const struct plan *p, int tables)
 {
 	static int last;
-	int nl;
+	int nl, err;
 
 	snprintf(r->port, sizeof(r->port), "p%d", last++);
 	nl = MUST(mr_nl_open(-1));
@@ -140,12 +187,22 @@ static void router_open(struct router *r, const struct plan *p)
 	r->ns = MUST(mr_ns_new());
 	r->nl = MUST(mr_nl_open(r->ns));
 	r->query = MUST(mr_nl_open(r->ns));
-	r->sk = mr_router(r->ns, p->f);
-	if (r->sk == -ENOPROTOOPT || r->sk == -EAFNOSUPPORT) {
-		printf("SKIP: needs CONFIG_IP_MROUTE and CONFIG_IPV6_MROUTE\n");
-		exit(KSFT_SKIP);
+	if (tables) {
+		err = use_tables(r, tables);
+		if (err == -ENOPROTOOPT) {
+			router_close(r);
+			close(nl);
+			return false;
+		}
+		must(err, "MRT_INIT");
+	} else {
+		r->sk = mr_router(r->ns, p->f);
+		if (r->sk == -ENOPROTOOPT || r->sk == -EAFNOSUPPORT) {
+			printf("SKIP: needs CONFIG_IP_MROUTE and CONFIG_IPV6_MROUTE\n");
+			exit(KSFT_SKIP);
+		}
+		MUST(r->sk);
 	}
-	MUST(r->sk);
 	MUST(mr_link_add_veth(nl, r->port, r->ns, "veth", router_mac));
 	MUST(mr_link_up(r->nl, "veth"));
 	MUST(mr_link_up(nl, r->port));
@@ -155,14 +212,7 @@ static void router_open(struct router *r, const struct plan *p)
 	MUST(mr_vif_add(r->sk, p->f, 0, mr_link_index(r->nl, "veth")));
 	MUST(mr_vif_add(r->sk, p->f, 1, mr_link_index(r->nl, "dummy")));
 	close(nl);
-}
-
-static void router_close(struct router *r)
-{
-	close(r->sk);
-	close(r->query);
-	close(r->nl);
-	close(r->ns);
+	return true;
 }
 
 static const char *group_of(const struct plan *p, int i)
@@ -301,41 +351,55 @@ static void questions(struct router *r)
 	close(ns);
 }
 
-/* Packets that arrive through the veth pair, sent from one CPU */
-static void packets(struct router *r)
+/* Packets to @group that arrive through the veth pair, sent from one CPU. The
+ * last of each burst has a route, whose counter tells when it has passed.
+ */
+static void packets(struct router *r, const char *what, int n, int group)
 {
 	int nl = MUST(mr_nl_open(-1));
 	int index = MUST(mr_link_index(nl, r->port));
 	int sk = MUST(mr_packet_socket(-1, SOCK_RAW));
 	const struct plan *p = r->p;
+	struct mr_frame frame, last;
 	struct mr_count count;
-	struct mr_frame frame;
-	unsigned long before, sent = 0;
+	unsigned long before;
 	__u64 begin;
 	int i, k;
 
-	add_route(r, 0);
-	MUST(mr_mfc_count(r->sk, p->f, p->source, group_of(p, 0), &count));
-	before = count.packets;
-	MUST(mr_frame_udp(&frame, p->f, p->source, group_of(p, 0), 64, PORT,
+	MUST(mr_frame_udp(&frame, p->f, p->source, group_of(p, group), 64, PORT,
 			  PAYLOAD));
+	MUST(mr_frame_udp(&last, p->f, p->source, group_of(p, 0), 64, PORT,
+			  PAYLOAD));
+	add_route(r, 0);
 	for (k = 0; k < rounds * 20; k++) {
+		MUST(mr_mfc_count(r->sk, p->f, p->source, group_of(p, 0),
+				  &count));
+		before = count.packets;
 		begin = now();
-		for (i = 0; i < BURST; i++)
+		for (i = 1; i < BURST; i++)
 			MUST(mr_packet_send(sk, SOCK_RAW, index, &frame));
-		/* The counter tells when the last one has passed. */
-		sent += BURST;
+		MUST(mr_packet_send(sk, SOCK_RAW, index, &last));
 		do {
 			MUST(mr_mfc_count(r->sk, p->f, p->source,
 					  group_of(p, 0), &count));
 			if (now() - begin > PATIENCE_NS)
 				die("a packet was lost");
-		} while (count.packets - before < sent);
+		} while (count.packets - before < (group ? 1 : BURST));
 		add_sample(begin);
 	}
-	report(p, "forward packet", r->routes, BURST);
+	report(p, what, n, BURST);
 	close(sk);
 	close(nl);
+}
+
+static void many_tables(const struct plan *p)
+{
+	struct router r;
+
+	if (!router_open(&r, p, TABLES))
+		return;
+	packets(&r, "forward packet, tables", TABLES, 0);
+	router_close(&r);
 }
 
 static void changes(const struct plan *p, int routes)
@@ -344,7 +408,7 @@ static void changes(const struct plan *p, int routes)
 	__u64 begin;
 	int i;
 
-	router_open(&r, p);
+	router_open(&r, p, 0);
 	for (i = 0; i < routes; i++) {
 		begin = now();
 		add_route(&r, i);
@@ -361,33 +425,44 @@ static void changes(const struct plan *p, int routes)
 	router_close(&r);
 }
 
-/* The parent's end of a veth pair goes away with its namespace. */
-static void dismantle(const struct plan *p, int n)
+/* The parent's end of a veth pair goes away with its namespace. With @rtnl,
+ * measures how long somebody else who needs RTNL has to wait meanwhile.
+ */
+static void dismantle(const struct plan *p, int n, bool rtnl)
 {
 	struct router *r = calloc(n, sizeof(*r));
 	int nl = MUST(mr_nl_open(-1));
-	__u64 begin;
+	__u64 begin, asked;
 	int i, k;
 
 	if (!r)
 		die("calloc()");
 	for (k = 0; k < rounds; k++) {
 		for (i = 0; i < n; i++) {
-			router_open(&r[i], p);
+			router_open(&r[i], p, 0);
 			fill(&r[i], 10);
 		}
 		begin = now();
 		for (i = 0; i < n; i++)
 			router_close(&r[i]);
-		for (i = 0; i < n; i++)
+		for (i = 0; i < n; i++) {
 			while (mr_link_index(nl, r[i].port) > 0) {
-				if (now() - begin > PATIENCE_NS)
+				asked = now();
+				if (asked - begin > PATIENCE_NS)
 					die("a namespace does not go away");
-				usleep(100);
+				if (!rtnl) {
+					usleep(100);
+					continue;
+				}
+				MUST(mr_link_up(nl, "lo"));
+				add_sample(asked);
 			}
-		add_sample(begin);
+		}
+		if (!rtnl)
+			add_sample(begin);
 	}
-	report(p, "dismantle", n, n);
+	report(p, rtnl ? "change link, namespaces die" : "dismantle", n,
+	       rtnl ? 1 : n);
 	close(nl);
 	free(r);
 }
@@ -458,19 +533,25 @@ int main(int argc, char *argv[])
 		printf("%-36s %6s %8s %12s %12s %12s %12s\n", "what, in us", "n",
 		       "samples", "min", "p50", "p99", "max");
 	for (i = 0; i < ARRAY_SIZE(plans); i++) {
-		router_open(&r, &plans[i]);
+		router_open(&r, &plans[i], 0);
 		for (k = 0; k < ARRAY_SIZE(sizes); k++) {
 			if (k && sizes[k] > max_routes)
 				break;
 			fill(&r, sizes[k] < max_routes ? sizes[k] : max_routes);
 			questions(&r);
-			if (!k)
-				packets(&r);
+			if (k)
+				continue;
+			packets(&r, "forward packet", r.routes, 0);
+			packets(&r, "drop packet without a route", r.routes,
+				UNKNOWN);
 		}
 		router_close(&r);
+		many_tables(&plans[i]);
 		changes(&plans[i], max_routes);
-		dismantle(&plans[i], 1);
-		dismantle(&plans[i], max_namespaces);
+		dismantle(&plans[i], 1, false);
+		dismantle(&plans[i], max_namespaces, false);
+		if (!one_thread)
+			dismantle(&plans[i], max_namespaces, true);
 	}
 	return 0;
 }
