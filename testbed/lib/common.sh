@@ -16,14 +16,19 @@ note() { printf '%s: %s\n' "$prog" "$*" >&2; }
 # Where testbed/bin/setup unpacks packages that it does not install.
 packages_dir=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)/build/packages
 
+# Older ones emulate SVM wrongly.
+# shellcheck disable=SC2034  # for those who source this
+oldest_qemu=11
+
 # find_qemu: sets the array qemu to the command for QEMU: the one that QEMU= names, or the
-# unpacked one, with its own data and the libraries that came with it, or the installed one.
+# unpacked one, with its own data and libraries, down to the loader, or the installed one.
 find_qemu() {
 	local own=$packages_dir/qemu
 	qemu=("${QEMU:-qemu-system-x86_64}")
 	[ -z "${QEMU:-}" ] && [ -x "$own/usr/bin/qemu-system-x86_64" ] || return 0
 	# shellcheck disable=SC2034  # for the caller
-	qemu=(env "LD_LIBRARY_PATH=$own/usr/lib/x86_64-linux-gnu:$own/lib/x86_64-linux-gnu"
+	qemu=("$own/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+		--library-path "$own/usr/lib/x86_64-linux-gnu"
 		"$own/usr/bin/qemu-system-x86_64" -L "$own/usr/share/qemu" -L "$own/usr/share/seabios")
 }
 

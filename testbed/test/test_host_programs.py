@@ -12,13 +12,13 @@ PROGRAMS = os.path.join(TESTBED, 'programs')
 
 
 def pack(path: str, text: str, name: str = 'a', out: str = 'i',
-         env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+         env: dict[str, str] | None = None, initramfs: str = os.path.join(BIN, 'initramfs')) -> subprocess.CompletedProcess[str]:
     if not shutil.which('cpio') or not shutil.which('busybox'):
         raise Skip('no cpio or no busybox')
     os.makedirs(path + '/tests/testbed', exist_ok=True)
     write(f'{path}/tests/testbed/{name}', text, 0o755)
     write(path + '/list', f'testbed:{name} 9\n')
-    return run(os.path.join(BIN, 'initramfs'), '--out', f'{path}/{out}', '--tests', path + '/tests',
+    return run(initramfs, '--out', f'{path}/{out}', '--tests', path + '/tests',
                '--list', path + '/list', env=env)
 
 
@@ -56,12 +56,48 @@ def test_packed_programs_do_not_depend_on_time_or_umask() -> None:
         assert images[0] == images[1], 'two runs differ'
 
 
+def test_a_program_with_a_loader_of_its_own_has_brought_its_libraries() -> None:
+    with folder() as path:
+        own = path + '/tree/build/packages/toy/usr'
+        for name in ('testbed/bin/initramfs', 'testbed/lib/common.sh', 'testbed/guest/init', 'testbed/guest/needs'):
+            os.makedirs(os.path.dirname(f'{path}/tree/{name}'), exist_ok=True)
+            shutil.copy(f'{TESTBED}/../{name}', f'{path}/tree/{name}')
+        os.makedirs(own + '/bin')
+        os.makedirs(own + '/lib/x86_64-linux-gnu')
+        shutil.copy(shutil.which('tar') or 'tar', own + '/bin/toytar')
+        files = re.findall(r'^\s*(?:\S+ => )?(/\S+)', run('ldd', own + '/bin/toytar').stdout, re.M)
+        for file in files:
+            shutil.copy(file, own + '/lib/x86_64-linux-gnu')
+            with open(f'{own}/lib/x86_64-linux-gnu/{os.path.basename(file)}', 'ab') as library:
+                library.write(b'own')
+        os.makedirs(own + '/share/any')
+        write(own + '/share/any/toy.bin', 'data')
+        got = pack(path, '#!/bin/sh\n# needs toy: toytar\n# data toy: toy.bin\n', initramfs=f'{path}/tree/testbed/bin/initramfs')
+        assert got.returncode == 0, got.stderr
+        os.makedirs(path + '/unpacked')
+        assert run('sh', '-c', f'cd {path}/unpacked && cpio -idm --quiet < ../i').returncode == 0
+        packed = [f'{folder}/{name}' for folder, _, names in os.walk(path + '/unpacked') for name in names if '.so' in name]
+        assert len(packed) == len(files) > 2, packed
+        for name in packed:
+            with open(name, 'rb') as library:
+                assert library.read().endswith(b'own'), name
+        assert read(path + '/unpacked/usr/share/testbed/toy.bin') == 'data'
+
+
 def test_a_missing_program_is_one_error_that_names_its_package() -> None:
     with folder() as path:
         got = pack(path, '#!/bin/sh\n# needs some-package: no-such-program\n')
         assert got.returncode == 2 and not os.path.exists(path + '/i'), got
         assert got.stderr.count('error:') == 1, got.stderr
         assert 'no-such-program' in got.stderr and 'the package some-package' in got.stderr, got.stderr
+
+
+def test_missing_data_is_one_error_that_names_its_package() -> None:
+    with folder() as path:
+        got = pack(path, '#!/bin/sh\n# data some-package: no-such.bin\n')
+        assert got.returncode == 2 and not os.path.exists(path + '/i'), got
+        assert got.stderr.count('error:') == 1, got.stderr
+        assert 'no-such.bin' in got.stderr and 'the package some-package' in got.stderr, got.stderr
 
 
 def test_a_missing_library_is_one_error() -> None:
@@ -109,7 +145,7 @@ def test_setup_gets_each_package_that_a_program_needs() -> None:
     setup = read(os.path.join(BIN, 'setup'))
     for name in sorted(os.listdir(PROGRAMS)):
         for package in re.findall(r'^# needs (\S+):', read(os.path.join(PROGRAMS, name)), re.M):
-            assert re.search(rf'^\s*(program|need|unpack) {re.escape(package)} ', setup, re.M), f'{name}: {package}'
+            assert re.search(rf'\b(program|need|unpack)[ _]{re.escape(package)}\s', setup), f'{name}: {package}'
 
 
 def setup_of_a_machine(path: str, apt_get: str, release: str = '', **env: str) -> subprocess.CompletedProcess[str]:
@@ -176,7 +212,7 @@ esac
             if archive:
                 write(path + '/bin/apt-get.archive', '')
             got = setup_of_a_machine(path, apt_get, release, QEMU='', NO_INSTALL='1')
-            assert got.returncode == 2 and 'error: QEMU 10: ' in got.stderr and cause in got.stderr, got
+            assert got.returncode == 2 and 'error: QEMU 11: ' in got.stderr and cause in got.stderr, got
             assert 'QEMU=' in got.stderr, got.stderr
             assert not os.path.exists(path + '/tree/build/packages/qemu')
 

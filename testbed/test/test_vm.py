@@ -15,7 +15,7 @@ FAKE_QEMU = '''#!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 if [ "$1" = --version ]; then
 	[ "$FAKE" != mute ] || exit 1
-	echo "QEMU emulator version ${FAKE_VERSION:-10.0.2} (Debian)"
+	echo "QEMU emulator version ${FAKE_VERSION:-11.1.3} (Debian)"
 	exit
 fi
 echo $$ >> "$FAKE_DIR/pids"
@@ -174,7 +174,7 @@ def check(fake: str = "exit", **env: str) -> subprocess.CompletedProcess[str]:
 
 def test_check_says_what_would_be_used() -> None:
     got = check()
-    assert got.returncode == 0 and got.stdout == 'QEMU 10.0, tcg\n' and not got.stderr, got
+    assert got.returncode == 0 and got.stdout == 'QEMU 11.1, tcg\n' and not got.stderr, got
 
 
 def test_check_refuses_an_unknown_accelerator() -> None:
