@@ -27,6 +27,7 @@ TESTBED = ROOT / 'testbed'
 BIN = TESTBED / 'bin'
 POLICY = TESTBED / 'splats'
 STATUS = {'PASS': 0, 'FAIL': 1, 'ERROR': 3, 'SKIP': 4}
+IMAGE = Path('arch/x86/boot/bzImage')
 LOGS = ('console.log', 'tests.log', 'qmp.log', 'qemu.err', 'end', 'vm.log', 'verdict.json')
 
 
@@ -111,6 +112,10 @@ def build(base: str, config: str, rev: str, runs: list[tuple[Scenario, Path]], p
     log = first / 'build.log'
     sh([BIN / 'kernel', '--config', config, '--src', source, '--out', objects, '--log', first / 'kernel.log'], log, base,
        progress, f'kernel {config}')
+    guests = sorted({scenario.guest for scenario, _ in runs if scenario.guest})
+    for name in guests:
+        sh([BIN / 'kernel', '--config', name, '--src', source, '--out', objects.parent / name, '--log', first / f'kernel-{name}.log'],
+           log, base, progress, f'kernel {name}')
     tests = sorted({t.name for scenario, _ in runs for t in scenario.tests})
     if progress:
         progress.write_text(f'{len(tests)} tests\n')
@@ -120,8 +125,9 @@ def build(base: str, config: str, rev: str, runs: list[tuple[Scenario, Path]], p
         (out / 'scenario').write_text(scenariofile.text(scenario))
         (out / 'tests.list').write_text(scenario.guest_list())
         (out / 'about.json').write_text(json.dumps({'name': scenario.name, 'base': base, 'commit': rev}) + '\n')
-        sh([BIN / 'initramfs', '--out', out / 'initramfs.cpio', '--tests', selftests, '--list', out / 'tests.list'], log, base)
-        shutil.copyfile(objects / 'arch' / 'x86' / 'boot' / 'bzImage', out / 'bzImage')
+        guest: list[str | Path] = ['--guest', objects.parent / scenario.guest / IMAGE] if scenario.guest else []
+        sh([BIN / 'initramfs', '--out', out / 'initramfs.cpio', '--tests', selftests, '--list', out / 'tests.list', *guest], log, base)
+        shutil.copyfile(objects / IMAGE, out / 'bzImage')
 
 
 def again(old: Path, new: Path) -> None:

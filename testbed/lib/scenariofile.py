@@ -36,6 +36,7 @@ class Scenario:
     console: list[str] = field(default_factory=list)
     tests: list[Test] = field(default_factory=list)
     may_skip: dict[tuple[str, str], str] = field(default_factory=dict)
+    guest: str = ''
 
     def guest_list(self) -> str:
         """What the guest's init reads: a line for each test."""
@@ -54,7 +55,7 @@ class Scenario:
             kept = [Test(t.name, t.kind, t.required, t.seconds, args) for t in kept]
         skips = {k: v for k, v in self.may_skip.items() if k[0] == name}
         return Scenario(self.name, self.path, self.config, self.timeout, self.memory, self.append, self.bases, self.when,
-                        self.on, self.patches, [], kept, skips)
+                        self.on, self.patches, [], kept, skips, self.guest)
 
 
 def _test(words: list[str]) -> Test:
@@ -73,9 +74,9 @@ def _test(words: list[str]) -> Test:
 
 
 def _line(scenario: Scenario, key: str, rest: list[str]) -> None:
-    if key in ('config', 'timeout', 'memory', 'when') and len(rest) != 1:
+    if key in ('config', 'timeout', 'memory', 'when', 'guest') and len(rest) != 1:
         raise ScenarioError(f'{key} wants one value')
-    if key in ('config', 'memory'):
+    if key in ('config', 'memory', 'guest'):
         setattr(scenario, key, rest[0])
     elif key == 'timeout':
         if not re.fullmatch('[1-9][0-9]*', rest[0]):
@@ -156,6 +157,7 @@ def text(s: Scenario) -> str:
     lines = [f'config {s.config}', f'timeout {s.timeout}', f'memory {s.memory}', f'when {s.when}', f'on {" ".join(s.on)}']
     lines += [f'base {" ".join(s.bases)}'] if s.bases else []
     lines += [f'append {s.append}'] if s.append else []
+    lines += [f'guest {s.guest}'] if s.guest else []
     lines += [f'patch {p}' for p in s.patches] + [f'console {c}' for c in s.console]
     lines += [' '.join(['test', t.name, t.kind, 'required' if t.required else 'optional', str(t.seconds)] + t.args)
               for t in s.tests]
