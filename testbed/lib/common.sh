@@ -16,7 +16,7 @@ note() { printf '%s: %s\n' "$prog" "$*" >&2; }
 # Where testbed/bin/setup unpacks packages that it does not install.
 packages_dir=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)/build/packages
 
-# Older ones emulate SVM wrongly.
+# With older ones, KVM tests have failed that pass with this one, see testbed/bin/setup.
 # shellcheck disable=SC2034  # for those who source this
 oldest_qemu=11
 

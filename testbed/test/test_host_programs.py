@@ -84,20 +84,13 @@ def test_a_program_with_a_loader_of_its_own_has_brought_its_libraries() -> None:
         assert read(path + '/unpacked/usr/share/testbed/toy.bin') == 'data'
 
 
-def test_a_missing_program_is_one_error_that_names_its_package() -> None:
-    with folder() as path:
-        got = pack(path, '#!/bin/sh\n# needs some-package: no-such-program\n')
-        assert got.returncode == 2 and not os.path.exists(path + '/i'), got
-        assert got.stderr.count('error:') == 1, got.stderr
-        assert 'no-such-program' in got.stderr and 'the package some-package' in got.stderr, got.stderr
-
-
-def test_missing_data_is_one_error_that_names_its_package() -> None:
-    with folder() as path:
-        got = pack(path, '#!/bin/sh\n# data some-package: no-such.bin\n')
-        assert got.returncode == 2 and not os.path.exists(path + '/i'), got
-        assert got.stderr.count('error:') == 1, got.stderr
-        assert 'no-such.bin' in got.stderr and 'the package some-package' in got.stderr, got.stderr
+def test_what_is_missing_is_one_error_that_names_its_package() -> None:
+    for kind in ('needs', 'data'):
+        with folder() as path:
+            got = pack(path, f'#!/bin/sh\n# {kind} some-package: no-such-thing\n')
+            assert got.returncode == 2 and not os.path.exists(path + '/i'), got
+            assert got.stderr.count('error:') == 1, got.stderr
+            assert 'no-such-thing' in got.stderr and 'the package some-package' in got.stderr, got.stderr
 
 
 def test_a_missing_library_is_one_error() -> None:
