@@ -229,6 +229,12 @@ static void add_route(struct router *r, int i)
 		    group_of(r->p, i), 0, 1 << 1));
 }
 
+static void del_route(struct router *r, int i)
+{
+	MUST(mr_mfc(r->sk, r->p->f, MRT_DEL_MFC, r->p->source,
+		    group_of(r->p, i), 0, 0));
+}
+
 static void fill(struct router *r, int routes)
 {
 	for (; r->routes < routes; r->routes++)
@@ -388,6 +394,11 @@ static void packets(struct router *r, const char *what, int n, int group)
 		add_sample(begin);
 	}
 	report(p, what, n, BURST);
+	if (group) {
+		/* No unresolved entry stays, which dumps would show. */
+		add_route(r, group);
+		del_route(r, group);
+	}
 	close(sk);
 	close(nl);
 }
@@ -417,8 +428,7 @@ static void changes(const struct plan *p, int routes)
 	report(p, "add route", routes, 1);
 	for (i = 0; i < routes; i++) {
 		begin = now();
-		MUST(mr_mfc(r.sk, p->f, MRT_DEL_MFC, p->source, group_of(p, i),
-			    0, 0));
+		del_route(&r, i);
 		add_sample(begin);
 	}
 	report(p, "delete route", routes, 1);
