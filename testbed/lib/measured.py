@@ -80,14 +80,17 @@ def collect(boots: list[tuple[str, list[dict[str, Any]]]]) -> list[Row]:
     return list(rows.values())
 
 
-def plot(rows: list[Row], name: str, of: str, unit: str, out: str) -> str:
-    """A gnuplot script that draws what NAME costs against the number OF things."""
+def plot(rows: list[Row], name: str, of: str, figure: str, unit: str, out: str) -> str:
+    """A gnuplot script that draws a FIGURE of what NAME costs against the number OF things.
+    Empty if there is no line to draw."""
     found = sorted((r for r in rows if r.name == name and r.n), key=lambda r: r.n)
+    if len(found) < 2:
+        return ''
     lines = ['set terminal svg size 640,420 dynamic background "white"', f'set output "{out}"', 'set logscale xy', 'set key top left',
-             f'set title "{name}, median and range of the boots"', f'set xlabel "{of}"', f'set ylabel "{unit}"',
+             f'set title "{name}, {figure}: median and range of the boots"', f'set xlabel "{of}"', f'set ylabel "{unit}"',
              "plot '-' with yerrorlines title 'base', '-' with yerrorlines title 'set'"]
     for on in ('base', 'set'):
-        lines += [f'{r.n} {r.median(on, "p50")} {min(r.values(on, "p50"))} {max(r.values(on, "p50"))}' for r in found] + ['e']
+        lines += [f'{r.n} {r.median(on, figure)} {min(r.values(on, figure))} {max(r.values(on, figure))}' for r in found] + ['e']
     return ''.join(line + '\n' for line in lines)
 
 

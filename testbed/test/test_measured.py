@@ -52,8 +52,14 @@ def test_the_table_has_a_ratio_only_where_it_means_something() -> None:
 def test_the_plot_has_a_line_for_each_side_without_the_empty_vm() -> None:
     boots = [(on, measured.read('\n'.join(line('release', n, ns * n) for n in (16, 0, 1)), 'LOG')) for on, ns in
              (('base', 50), ('base', 70), ('set', 5))]
-    script = measured.plot(measured.collect(boots), 'release', 'irqfds', 'ns', '/o.svg')
+    script = measured.plot(measured.collect(boots), 'release', 'irqfds', 'p50', 'ns', '/o.svg')
     assert '\n1 60.0 50.0 70.0\n16 960.0 800.0 1120.0\ne\n1 5.0 5.0 5.0\n16 80.0 80.0 80.0\ne\n' in script, script
+
+
+def test_there_is_no_plot_of_one_point_or_of_a_row_that_is_not_there() -> None:
+    rows = measured.collect([(on, measured.read(line('release', 16, 5), 'LOG')) for on in ('base', 'set')])
+    for name in ('release', 'another'):
+        assert measured.plot(rows, name, 'irqfds', 'max', 'ns', '/o.svg') == ''
 
 
 def test_times_are_rounded_into_their_unit() -> None:
