@@ -102,6 +102,15 @@ def test_a_missing_library_is_one_error() -> None:
         assert got.stderr.count('error:') == 1 and 'libgone.so.1' in got.stderr and 'package tar' in got.stderr, got.stderr
 
 
+def test_what_a_script_sources_goes_beside_it() -> None:
+    with folder() as path:
+        got = pack(path, '#!/bin/sh\n# sources routing.sh\n')
+        assert got.returncode == 0, got.stderr
+        assert 'tests/testbed/routing.sh' in run('sh', '-c', f'cpio -t --quiet < {path}/i').stdout.split()
+        got = pack(path, '#!/bin/sh\n# sources gone.sh\n')
+        assert got.returncode == 2 and 'gone.sh' in got.stderr and got.stderr.count('error:') == 1, got
+
+
 def test_only_a_script_needs_programs() -> None:
     with folder() as path:
         got = pack(path, '\x7fELF\n# needs some-package: no-such-program\n')
@@ -147,7 +156,7 @@ def setup_of_a_machine(path: str, apt_get: str, release: str = '', **env: str) -
         os.makedirs(f'{path}/tree/testbed/{name}', exist_ok=True)
     shutil.copy(os.path.join(BIN, 'setup'), path + '/tree/testbed/bin/setup')
     shutil.copy(os.path.join(TESTBED, 'lib', 'common.sh'), path + '/tree/testbed/lib/common.sh')
-    text = read(path + '/tree/testbed/bin/setup').replace('unpack smcroute smcrouted', 'unpack toy toyd')
+    text = read(path + '/tree/testbed/bin/setup').replace('\tunpack smcroute smcrouted\n\tunpack pimd pimd\n', '\tunpack toy toyd\n')
     # Only the unpacking is looked at here: whatever else this machine lacks.
     text = re.sub(r'^need\(\) \{$', 'need() { return 0', text, flags=re.M)
     text = text.replace('read -r debian', release + 'read -r debian')
@@ -191,7 +200,7 @@ def test_setup_says_that_qemu_cannot_be_downloaded() -> None:
     with folder() as path:
         os.makedirs(path + '/bin')
         write(path + '/bin/qemu-system-x86_64', '#!/bin/sh\necho QEMU emulator version 7.2.22\n', 0o755)
-        # smcroute is there.
+        # The daemon is there.
         os.makedirs(path + '/tree/build/packages/toy/usr/sbin')
         write(path + '/tree/build/packages/toy/usr/sbin/toyd', '', 0o755)
         release = 'debian_release() { echo 12 bookworm; }\n'
