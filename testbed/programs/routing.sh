@@ -3,6 +3,7 @@
 # Sourced by the tests of routing daemons, smcrouted and pimd: hosts that are network
 # namespaces, a sender S and two receivers D and E, what reached them, and the subtests.
 # The caller sets $daemon_name. All waits are bounded.
+: "${daemon_name:?}"
 
 # Full paths: busybox would run its own ip and ping, which support neither veth nor a
 # multicast hop limit.
@@ -12,9 +13,11 @@ dir=$(mktemp -d) || exit 1
 
 say() { printf '# %s\n' "$*"; }
 
-# await COMMAND...: repeat it until it succeeds, sleeping 30 s at most in total.
+# await COMMAND...: repeat it until it succeeds, sleeping 30 s at most in total, or as often
+# as $patience says.
+patience=1500
 await() {
-	tries=1500
+	tries=$patience
 	until "$@"; do
 		tries=$((tries - 1))
 		[ $tries -gt 0 ] || return 1
@@ -36,7 +39,7 @@ must() {
 	shift
 	[ "$bad" = 0 ] || return
 	await "$@" && return
-	say "timed out after 30 s waiting for $what: $*"
+	say "gave up waiting for $what: $*"
 	bad=1
 }
 

@@ -349,6 +349,7 @@ static struct kunit_suite irqbypass_test_suite = {
 	.name = "irqbypass",
 	.test_cases = irqbypass_test_cases,
 };
+
 kunit_test_suite(irqbypass_test_suite);
 
 MODULE_DESCRIPTION("KUnit tests of the IRQ bypass manager");

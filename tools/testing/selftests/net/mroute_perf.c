@@ -13,6 +13,7 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <linux/fib_rules.h>
@@ -443,10 +444,13 @@ static void dismantle(const struct plan *p, int n, bool rtnl)
 	struct router *r = calloc(n, sizeof(*r));
 	int nl = MUST(mr_nl_open(-1));
 	__u64 begin, asked;
+	/* Of a router, and some of our own */
+	struct rlimit files = { 8 * n + 1000, 8 * n + 1000 };
 	int i, k;
 
 	if (!r)
 		die("calloc()");
+	MUST(setrlimit(RLIMIT_NOFILE, &files));
 	for (k = 0; k < rounds; k++) {
 		for (i = 0; i < n; i++) {
 			router_open(&r[i], p, 0);
