@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -26,17 +25,18 @@
 #define FEW	20
 
 static volatile bool stop;
-static int most;
+/* The most at once: of all workers, and of those that wait. */
+static int most_workers, most_waiting;
 
-/* The workers that sleep and cannot be interrupted. */
-static int waiting_workers(void)
+/* A worker that waits sleeps and cannot be interrupted. */
+static void count_workers(void)
 {
 	DIR *dir = opendir("/proc");
+	int workers = 0, waiting = 0;
 	struct dirent *e;
-	int waiting = 0;
 
 	if (!dir)
-		return -1;
+		return;
 	while ((e = readdir(dir))) {
 		char path[300], name[64], state;
 		FILE *f;
@@ -48,25 +48,23 @@ static int waiting_workers(void)
 		if (!f)
 			continue;
 		if (fscanf(f, "%*d (%63[^)]) %c", name, &state) == 2 &&
-		    !strncmp(name, "kworker", 7) && state == 'D')
-			waiting++;
+		    !strncmp(name, "kworker", 7)) {
+			workers++;
+			waiting += state == 'D';
+		}
 		fclose(f);
 	}
 	closedir(dir);
-	return waiting;
+	if (workers > most_workers)
+		most_workers = workers;
+	if (waiting > most_waiting)
+		most_waiting = waiting;
 }
 
 static void *watch(void *arg)
 {
-	int *looks = arg;
-
-	while (!stop) {
-		int waiting = waiting_workers();
-
-		if (waiting > most)
-			most = waiting;
-		++*looks;
-	}
+	while (!stop)
+		count_workers();
 	return NULL;
 }
 
@@ -92,8 +90,8 @@ FIXTURE_TEARDOWN(workers)
 static void end_many(struct __test_metadata *_metadata, int kvm, bool close_eventfds)
 {
 	static struct kvm_irqfd irqfds[IRQFDS];
-	int looks = 0, vm, i;
 	pthread_t thread;
+	int vm, i;
 
 	vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	ASSERT_GE(vm, 0);
@@ -107,14 +105,13 @@ static void end_many(struct __test_metadata *_metadata, int kvm, bool close_even
 	}
 
 	stop = false;
-	ASSERT_EQ(pthread_create(&thread, NULL, watch, &looks), 0);
+	ASSERT_EQ(pthread_create(&thread, NULL, watch, NULL), 0);
 	if (close_eventfds)
 		for (i = 0; i < IRQFDS; i++)
 			close(irqfds[i].fd);
 	close(vm);
 	stop = true;
 	pthread_join(thread, NULL);
-	EXPECT_GT(looks, 0);
 
 	for (i = 0; i < IRQFDS; i++) {
 		if (!close_eventfds)
@@ -127,11 +124,15 @@ static void end_many_again(struct __test_metadata *_metadata, int kvm, bool clos
 {
 	int i;
 
-	most = 0;
+	most_workers = 0;
+	most_waiting = 0;
 	for (i = 0; i < ROUNDS; i++)
 		end_many(_metadata, kvm, close_eventfds);
-	TH_LOG("%d irqfds end, %d times: at most %d workers wait", IRQFDS, ROUNDS, most);
-	EXPECT_LT(most, FEW);
+	TH_LOG("%d irqfds end, %d times: at most %d of %d workers wait", IRQFDS, ROUNDS,
+	       most_waiting, most_workers);
+	/* There are always some, so they were looked at */
+	EXPECT_GT(most_workers, 0);
+	EXPECT_LT(most_waiting, FEW);
 }
 
 TEST_F(workers, eventfds_close)

@@ -444,7 +444,7 @@ static void dismantle(const struct plan *p, int n, bool rtnl)
 	struct router *r = calloc(n, sizeof(*r));
 	int nl = MUST(mr_nl_open(-1));
 	__u64 begin, asked;
-	/* Of a router, and some of our own */
+	/* A router has a few descriptors */
 	struct rlimit files = { 8 * n + 1000, 8 * n + 1000 };
 	int i, k;
 
