@@ -46,6 +46,12 @@ class Contract(Scratch):
         self.assert_verdict(got, 'FAIL', ['a'])
         self.assertEqual(got.rows[1]['said'], ['because'])
 
+    def test_an_error_keeps_its_message(self) -> None:
+        (self.top / 'planted.log').write_text('of another check\n', encoding='utf-8')
+        got = self.result('echo KTAP version 1\necho "planted: error: gcc: it is gone" >&2\nexit 2\n')
+        self.assert_verdict(got, 'ERROR')
+        self.assertEqual(got.rows[0]['said'], ['KTAP version 1', 'planted: error: gcc: it is gone'])
+
     def test_a_skip_has_its_reason(self) -> None:
         got = self.result('echo KTAP version 1; echo "1..0 # SKIP nothing here"\n')
         self.assert_verdict(got, 'SKIP')

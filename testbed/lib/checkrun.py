@@ -82,8 +82,8 @@ def find(root: Path) -> list[Check]:
     return [load(path) for path in sorted(folder.iterdir()) if path.is_file() and os.access(path, os.X_OK)]
 
 
-def judge(test: str, text: str, status: int, seconds: float, hung: bool = False) -> Result:
-    """What the output and the exit status of a check prove."""
+def judge(test: str, text: str, status: int, seconds: float, hung: bool = False, messages: str = '') -> Result:
+    """What the output and the exit status of a check prove. Of an ERROR its MESSAGES tell most."""
     parsed = ktap.parse(text.splitlines())
     problems = list(parsed.problems)
     failed = [r for r in parsed.rows if r['verdict'] == 'FAIL']
@@ -107,7 +107,7 @@ def judge(test: str, text: str, status: int, seconds: float, hung: bool = False)
         verdict, reason = 'SKIP', parsed.skip
     else:
         verdict, reason = 'PASS', ''
-    rows = [row(test, verdict, reason, seconds=round(seconds, 1), said=text.splitlines() if problems else [])]
+    rows = [row(test, verdict, reason, seconds=round(seconds, 1), said=text.splitlines() + messages.splitlines()[-SAID_LINES // 2:] if problems else [])]
     return Result(verdict, rows + [row(test, r['verdict'], r['reason'], r['name'],
                                        # Of a check, what comes first says why.
                                        said=[re.sub(r'^# ?', '', line) for line in r['said']][:SAID_LINES]) for r in parsed.rows])
@@ -145,6 +145,7 @@ def run(check: Check, base: str, base_commit: str, tip: str, topic: str, out: Pa
     output = out.with_name(out.name + '.ktap')
     root, start, hung = check.path.resolve().parent.parent, time.monotonic(), False
     remembered = memo(check, base, base_commit, tip, topic)
+    before = log.stat().st_size if log and log.exists() else 0
     with open(output, 'wb') as stdout, open(log or os.devnull, 'ab') as stderr:
         # Its own process group, which goes as a whole; and it does not outlive us.
         with subprocess.Popen(['setpriv', '--pdeathsig', 'TERM', str(check.path.resolve())], cwd=root, stdin=subprocess.DEVNULL,
@@ -164,8 +165,9 @@ def run(check: Check, base: str, base_commit: str, tip: str, topic: str, out: Pa
                     raise
                 hung = True
     text = output.read_bytes().decode('utf-8', 'replace')
+    messages = log.read_bytes()[before:].decode('utf-8', 'replace') if log else ''
     test = f'{check.name} {topic}' if check.per == 'topic' else check.name
-    result = judge(test, text, process.returncode, time.monotonic() - start, hung)
+    result = judge(test, text, process.returncode, time.monotonic() - start, hung, messages)
     # Not where the check itself changed meanwhile.
     if result.verdict == 'PASS' and remembered == memo(check, base, base_commit, tip, topic):
         remembered.parent.mkdir(parents=True, exist_ok=True)
