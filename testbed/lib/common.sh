@@ -105,21 +105,3 @@ one_at_a_time() {
 		"wait for it to end, or work in a clone of your own"
 	export TESTBED_LOCKED=1
 }
-
-# am_topic TREE TOPIC ARG...: whether git am ARG... on the base, in a new worktree TREE, ends
-# with the topic's tree. Uses the caller's $git and $base, and leaves TREE to be removed.
-am_topic() {
-	local tree=$1 topic=$2
-	shift 2
-	# shellcheck disable=SC2154  # git and base are the caller's
-	"${git[@]}" worktree add -q --no-checkout --detach "$tree" "set/$base/base" || return 1
-	# Where this fails, git would take the repository around the folder.
-	[ -e "$tree/.git" ] || { echo "$tree is no worktree"; return 1; }
-	# The files that the patches touch are enough, and much less to write.
-	"${git[@]}" diff --name-only "set/$base/base" "set/$base/$topic" |
-		git -C "$tree" sparse-checkout set --no-cone --stdin
-	git -C "$tree" checkout -q
-	git -C "$tree" -c user.name=check -c user.email=check@localhost am -q --empty=drop "$@" || return 1
-	[ "$(git -C "$tree" rev-parse 'HEAD^{tree}')" = "$("${git[@]}" rev-parse "set/$base/$topic^{tree}")" ] ||
-		{ echo "the tree after git am differs"; return 1; }
-}
