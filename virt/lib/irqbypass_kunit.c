@@ -3,18 +3,19 @@
  * KUnit tests of the IRQ bypass manager: who is connected with whom, and how
  * often each callback ran.
  */
+#include <kunit/resource.h>
 #include <kunit/test.h>
 #include <linux/irqbypass.h>
 
 /* Enough for buckets of the manager with several entries */
-#define MANY	4096
+#define MANY	2048
 
 struct test_producer {
 	struct irq_bypass_producer prod;
 	struct irq_bypass_consumer *peer;
 	int refuse;
 	int added, deleted;
-	/* The pair is quiet while this is above 0 */
+	/* It is quiet while this is above 0 */
 	int stopped;
 	int stops;
 };
@@ -26,6 +27,7 @@ struct test_consumer {
 	int added, deleted;
 	int stopped;
 	int stops;
+	/* Connected or disconnected while not both were quiet */
 	bool loud;
 };
 
@@ -64,12 +66,17 @@ static void start_producer(struct irq_bypass_producer *prod)
 	container_of(prod, struct test_producer, prod)->stopped--;
 }
 
+static bool is_stopped(struct irq_bypass_producer *prod)
+{
+	return container_of(prod, struct test_producer, prod)->stopped;
+}
+
 static int add_producer(struct irq_bypass_consumer *cons,
 			struct irq_bypass_producer *prod)
 {
 	struct test_consumer *c = container_of(cons, struct test_consumer, cons);
 
-	if (!c->stopped)
+	if (!c->stopped || !is_stopped(prod))
 		c->loud = true;
 	if (c->refuse)
 		return c->refuse;
@@ -83,7 +90,7 @@ static void del_producer(struct irq_bypass_consumer *cons,
 {
 	struct test_consumer *c = container_of(cons, struct test_consumer, cons);
 
-	if (!c->stopped)
+	if (!c->stopped || !is_stopped(prod))
 		c->loud = true;
 	if (c->peer == prod)
 		c->peer = NULL;
@@ -129,12 +136,19 @@ static void init_consumer(struct test_consumer *c, void *token)
 	};
 }
 
+/* A test that gives up must leave nothing registered that is freed then. */
+KUNIT_DEFINE_ACTION_WRAPPER(unregister_producer, irq_bypass_unregister_producer,
+			    struct irq_bypass_producer *);
+KUNIT_DEFINE_ACTION_WRAPPER(unregister_consumer, irq_bypass_unregister_consumer,
+			    struct irq_bypass_consumer *);
+
 static struct test_producer *new_producer(struct kunit *test, void *token)
 {
 	struct test_producer *p = kunit_kzalloc(test, sizeof(*p), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	init_producer(p, token);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_producer, &p->prod), 0);
 	return p;
 }
 
@@ -144,6 +158,7 @@ static struct test_consumer *new_consumer(struct kunit *test, void *token)
 
 	KUNIT_ASSERT_NOT_NULL(test, c);
 	init_consumer(c, token);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_consumer, &c->cons), 0);
 	return c;
 }
 
@@ -266,19 +281,30 @@ static void irqbypass_refused(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, irq_bypass_register_producer(&p->prod), 0);
 	KUNIT_EXPECT_EQ(test, irq_bypass_register_consumer(&c->cons), -ENOMEM);
+	/* Not -EBUSY: it is not registered */
+	KUNIT_EXPECT_EQ(test, irq_bypass_register_consumer(&c->cons), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, p->added, 3);
+	KUNIT_EXPECT_EQ(test, p->deleted, 3);
 	irq_bypass_unregister_consumer(&c->cons);
+	irq_bypass_unregister_producer(&p->prod);
+	/* Nor does the producer believe that they are connected */
 	KUNIT_EXPECT_EQ(test, c->deleted, 0);
+	KUNIT_EXPECT_EQ(test, p->deleted, 3);
 	KUNIT_EXPECT_PTR_EQ(test, p->peer, NULL);
 	KUNIT_EXPECT_EQ(test, p->stopped, 0);
 	KUNIT_EXPECT_EQ(test, c->stopped, 0);
 
 	/* Nothing of it is left */
 	c->refuse = 0;
+	KUNIT_ASSERT_EQ(test, irq_bypass_register_producer(&p->prod), 0);
 	KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&c->cons), 0);
 	KUNIT_EXPECT_PTR_EQ(test, p->peer, &c->cons);
 	KUNIT_EXPECT_PTR_EQ(test, c->peer, &p->prod);
 	irq_bypass_unregister_consumer(&c->cons);
 	irq_bypass_unregister_producer(&p->prod);
+	KUNIT_EXPECT_EQ(test, c->added, 1);
+	KUNIT_EXPECT_EQ(test, c->deleted, 1);
+	KUNIT_EXPECT_FALSE(test, c->loud);
 }
 
 /* vhost-vdpa changes the token of a producer that may still be registered. */
@@ -302,7 +328,49 @@ static void irqbypass_changed_token(struct kunit *test)
 	}
 }
 
-/* Each of many meets its own, in whatever order they come and go. */
+/* Meanwhile, its old token and its new one belong to others, too. */
+static void irqbypass_taken_token(struct kunit *test)
+{
+	struct test_producer *p = new_producer(test, test);
+	struct test_producer *second_p = new_producer(test, test);
+	struct test_consumer *c = new_consumer(test, test);
+	struct test_consumer *second_c = new_consumer(test, NULL);
+
+	KUNIT_ASSERT_EQ(test, irq_bypass_register_producer(&p->prod), 0);
+	KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&c->cons), 0);
+
+	/* Some of these tokens share the bucket of the old one */
+	for (int i = 1; i <= 4 * MANY; i++) {
+		p->prod.token = second_c->cons.token = (char *)test + i;
+		KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&second_c->cons), 0);
+		irq_bypass_unregister_consumer(&second_c->cons);
+		KUNIT_ASSERT_EQ(test, irq_bypass_register_producer(&p->prod), -EBUSY);
+	}
+	KUNIT_EXPECT_EQ(test, second_c->added, 0);
+	KUNIT_EXPECT_EQ(test, second_c->deleted, 0);
+	expect_pair(test, p, c, 1, true);
+
+	KUNIT_EXPECT_EQ(test, irq_bypass_register_producer(&second_p->prod), -EBUSY);
+	KUNIT_EXPECT_EQ(test, second_p->added, 0);
+	expect_pair(test, p, c, 1, true);
+
+	irq_bypass_unregister_consumer(&c->cons);
+	expect_pair(test, p, c, 1, false);
+	KUNIT_EXPECT_EQ(test, irq_bypass_register_producer(&second_p->prod), 0);
+	KUNIT_EXPECT_EQ(test, irq_bypass_register_consumer(&c->cons), 0);
+	KUNIT_EXPECT_PTR_EQ(test, c->peer, &second_p->prod);
+	irq_bypass_unregister_producer(&p->prod);
+	KUNIT_EXPECT_PTR_EQ(test, c->peer, &second_p->prod);
+	irq_bypass_unregister_producer(&second_p->prod);
+	KUNIT_EXPECT_PTR_EQ(test, c->peer, NULL);
+	irq_bypass_unregister_consumer(&c->cons);
+	KUNIT_EXPECT_EQ(test, p->deleted, 1);
+	KUNIT_EXPECT_EQ(test, second_p->deleted, 1);
+	KUNIT_EXPECT_EQ(test, c->deleted, 2);
+	KUNIT_EXPECT_FALSE(test, c->loud);
+}
+
+/* Each of many meets its own. */
 static void irqbypass_many(struct kunit *test)
 {
 	struct test_producer *p = kunit_kcalloc(test, MANY, sizeof(*p), GFP_KERNEL);
@@ -314,6 +382,10 @@ static void irqbypass_many(struct kunit *test)
 	for (i = 0; i < MANY; i++) {
 		init_producer(&p[i], &p[i]);
 		init_consumer(&c[i], &p[i]);
+		KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_producer,
+								&p[i].prod), 0);
+		KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister_consumer,
+								&c[i].cons), 0);
 	}
 
 	for (i = 0; i < MANY; i++)
@@ -341,6 +413,7 @@ static struct kunit_case irqbypass_test_cases[] = {
 	KUNIT_CASE(irqbypass_busy),
 	KUNIT_CASE(irqbypass_refused),
 	KUNIT_CASE(irqbypass_changed_token),
+	KUNIT_CASE(irqbypass_taken_token),
 	KUNIT_CASE(irqbypass_many),
 	{}
 };
