@@ -90,7 +90,8 @@ class Folder:
         for name in objects:
             (self.o / name).unlink(missing_ok=True)
         check = ['C=1', f'CHECK={SPARSE}'] if self.tool == 'gcc' else []
-        done = make(self.src, self.o, self.cc, 'W=1', 'V=1', '-k', '-Otarget', 'KCFLAGS=', *check, *objects)
+        # Not -Otarget: that writes out long commands in pieces, between which another make's line may come.
+        done = make(self.src, self.o, self.cc, 'W=1', 'V=1', '-k', '-Orecurse', 'KCFLAGS=', *check, *objects)
         (self.scratch / 'learn.log').write_text(done.stdout, encoding='utf-8')
         for line in done.stdout.split('\n'):
             try:
@@ -109,7 +110,8 @@ class Folder:
         if not lost:
             return ''
         errors = [line for line in lines(done.stdout) if re.search(r'\berror:|\*\*\*|not found', line)]
-        return '\n'.join([f"make does not compile {', '.join(lost)}"] + errors[:8])
+        what = 'make does not compile' if done.returncode else f'{self.scratch}/learn.log does not show how make compiles'
+        return '\n'.join([f"{what} {', '.join(lost)}"] + errors[:8])
 
     def normal(self, text: str) -> set[str]:
         """Warnings and errors, without line numbers, which move with every patch."""
