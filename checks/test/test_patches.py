@@ -18,7 +18,9 @@ for arg; do case $arg in
 *.o)
 	echo "# CC $arg"
 	echo "  $cc -Wp,-MMD,$o/x.d -DNAME='\\"x y\\"' -c -o $arg $src/${arg%.o}.c ; ./tools/objtool/objtool $arg"
-	[ -z "$check" ] || echo "  sparse -D__typeof_unqual__=__typeof__ $src/${arg%.o}.c" ;;
+	[ -z "$check" ] || echo "  sparse${TORN:+ -D__typ
+make -f scripts/Makefile.build obj=virt
+eof} -D__typeof_unqual__=__typeof__ $src/${arg%.o}.c" ;;
 vmlinux.a) : > "$o/vmlinux.a"; git -C "$src" log -1 --format=%s >> "$o/compiled" ;;
 esac; done
 '''
@@ -148,6 +150,11 @@ class Patches(Scratch):
     def test_objects_that_an_interrupted_build_lacks_are_built(self) -> None:
         self.more = {'INCOMPLETE': '1'}
         self.assert_verdict(self.house([p for p in PATCHES if not p[3]]), 'PASS', [])
+
+    def test_a_command_that_another_line_tears_is_an_error(self) -> None:
+        self.more = {'TORN': '1'}
+        self.assert_verdict(self.house([p for p in PATCHES if not p[3]]), 'ERROR')
+        self.assertIn('learn.log does not show how make compiles fs/a.c', self.log('patches'))
 
     def test_a_link_error_at_the_tip_is_found(self) -> None:
         self.assert_verdict(self.house([p for p in PATCHES if p[0] == 'T: Plant a link error']), 'FAIL', ['T: Plant a link error: builds with plain'])
