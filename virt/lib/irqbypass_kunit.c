@@ -341,7 +341,8 @@ static void irqbypass_taken_token(struct kunit *test)
 
 	/* Some of these tokens share the bucket of the old one */
 	for (int i = 1; i <= 4 * MANY; i++) {
-		p->prod.token = second_c->cons.token = (char *)test + i;
+		p->prod.token = (char *)test + i;
+		second_c->cons.token = p->prod.token;
 		KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&second_c->cons), 0);
 		irq_bypass_unregister_consumer(&second_c->cons);
 		KUNIT_ASSERT_EQ(test, irq_bypass_register_producer(&p->prod), -EBUSY);
