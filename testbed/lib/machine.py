@@ -151,6 +151,8 @@ def boot(out: Path, icount: bool = False) -> dict[str, Any]:
                               '--timeout', str(scenario.timeout), '--memory', scenario.memory]
     if scenario.append:
         argv += ['--append', scenario.append]
+    if scenario.device:
+        argv += ['--device', scenario.device]
     if icount:
         argv.append('--icount')
     sh(argv, out / 'vm.log', about['base'], what=f'machine of {scenario.name}')

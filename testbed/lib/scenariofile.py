@@ -37,6 +37,7 @@ class Scenario:
     tests: list[Test] = field(default_factory=list)
     may_skip: dict[tuple[str, str], str] = field(default_factory=dict)
     guest: str = ''
+    device: str = ''
 
     def guest_list(self) -> str:
         """What the guest's init reads: a line for each test."""
@@ -55,7 +56,7 @@ class Scenario:
             kept = [Test(t.name, t.kind, t.required, t.seconds, args) for t in kept]
         skips = {k: v for k, v in self.may_skip.items() if k[0] == name}
         return Scenario(self.name, self.path, self.config, self.timeout, self.memory, self.append, self.bases, self.when,
-                        self.on, self.patches, [], kept, skips, self.guest)
+                        self.on, self.patches, [], kept, skips, self.guest, self.device)
 
 
 def _test(words: list[str]) -> Test:
@@ -74,9 +75,9 @@ def _test(words: list[str]) -> Test:
 
 
 def _line(scenario: Scenario, key: str, rest: list[str]) -> None:
-    if key in ('config', 'timeout', 'memory', 'when', 'guest') and len(rest) != 1:
+    if key in ('config', 'timeout', 'memory', 'when', 'guest', 'device') and len(rest) != 1:
         raise ScenarioError(f'{key} wants one value')
-    if key in ('config', 'memory', 'guest'):
+    if key in ('config', 'memory', 'guest', 'device'):
         setattr(scenario, key, rest[0])
     elif key == 'timeout':
         if not re.fullmatch('[1-9][0-9]*', rest[0]):
@@ -158,6 +159,7 @@ def text(s: Scenario) -> str:
     lines += [f'base {" ".join(s.bases)}'] if s.bases else []
     lines += [f'append {s.append}'] if s.append else []
     lines += [f'guest {s.guest}'] if s.guest else []
+    lines += [f'device {s.device}'] if s.device else []
     lines += [f'patch {p}' for p in s.patches] + [f'console {c}' for c in s.console]
     lines += [' '.join(['test', t.name, t.kind, 'required' if t.required else 'optional', str(t.seconds)] + t.args)
               for t in s.tests]

@@ -18,6 +18,7 @@ variant for one base. The last paragraph before "---" says, a line each and in a
   Arguments: WORDS               of the test, behind -r SUBTEST
   Append: WORDS                  for the kernel's command line
   Guest: NAME                    as in a scenario; the machine has 2G then
+  Device: NAME                   as in a scenario
   Timeout: SECONDS               of the test (600); the machine gets 180 more
 """
 import re
@@ -29,7 +30,7 @@ from patchset.common import ROOT, Fail
 from scenariofile import Scenario, Test
 
 FOLDER = ROOT / 'testbed' / 'broken'
-KEYS = ('Test', 'Config', 'Fingerprint', 'Base', 'When', 'Fault', 'On', 'Env', 'Arguments', 'Append', 'Guest', 'Timeout')
+KEYS = ('Test', 'Config', 'Fingerprint', 'Base', 'When', 'Fault', 'On', 'Env', 'Arguments', 'Append', 'Guest', 'Device', 'Timeout')
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Variant:
         args = self.head.get('Env', '').split() + ['-r', self.subtest] + self.head.get('Arguments', '').split()
         guest = self.head.get('Guest', '')
         return Scenario(self.name, str(self.path), self.config, limit + 180, guest=guest, memory='2G' if guest else '1G',
-                        append=f'panic_on_warn=1 {self.head.get("Append", "")}'.strip(),
+                        device=self.head.get('Device', ''), append=f'panic_on_warn=1 {self.head.get("Append", "")}'.strip(),
                         tests=[Test(self.test, 'ktap', True, limit, args)])
 
 

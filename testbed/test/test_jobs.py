@@ -121,10 +121,10 @@ HEAD = 'Subject: s\n\nWhy.\n\nTest: net:t s\nConfig: debug\nFingerprint: not ok\
 def test_a_variant_is_read() -> None:
     with folder() as path:
         os.makedirs(path + '/t')
-        v = variants.read(Path(write(path + '/t/x@7.3.patch', HEAD + 'Env: A=1 B=2\nTimeout: 30\nAppend: k\n---\ndiff --git a b\n')))
+        v = variants.read(Path(write(path + '/t/x@7.3.patch', HEAD + 'Env: A=1 B=2\nTimeout: 30\nAppend: k\nDevice: d\n---\ndiff --git a b\n')))
         assert (v.name, v.topic, v.test, v.subtest, v.empty) == ('x', 't', 'net:t', 's', False)
         s = v.scenario()
-        assert s.timeout == 210 and s.append == 'panic_on_warn=1 k', s
+        assert s.timeout == 210 and s.append == 'panic_on_warn=1 k' and s.device == 'd', s
         assert s.guest_list() == 'net:t 30 A=1 B=2 -r s\n', s.guest_list()
 
 

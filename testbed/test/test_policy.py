@@ -112,7 +112,7 @@ def test_a_scenario_is_read() -> None:
 
 
 def test_a_scenario_written_out_is_read_the_same() -> None:
-    more = 'memory 2G\nappend a=b c\nguest g\nbase 6.12 7.3\nwhen all\non set base\npatch a b\nconsole x .*y\nmay-skip kvm:a s why not\n'
+    more = 'memory 2G\nappend a=b c\nguest g\ndevice d\nbase 6.12 7.3\nwhen all\non set base\npatch a b\nconsole x .*y\nmay-skip kvm:a s why not\n'
     got = scenario(GOOD + more)
     back = scenario(scenariofile.text(got))
     assert dataclasses.replace(back, path=got.path) == got, back
