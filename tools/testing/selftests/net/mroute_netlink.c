@@ -26,6 +26,7 @@
 #define QUERIES		100
 #define ROUNDS		300
 #define TABLE		100
+#define MOVING		{ 1 << 0, 1 << 1 | 1 << 2 }
 
 struct plan {
 	const struct mr_family	*f;
@@ -193,10 +194,9 @@ static int dump_recv(int nl, struct dump *dump)
 	for (nh = (void *)buf; NLMSG_OK(nh, left); nh = NLMSG_NEXT(nh, left)) {
 		if (nh->nlmsg_flags & NLM_F_DUMP_INTR)
 			dump->intr = true;
-		if (nh->nlmsg_type == NLMSG_ERROR)
+		/* Both have an error first. At the end it is 0, or negative. */
+		if (nh->nlmsg_type == NLMSG_ERROR || nh->nlmsg_type == NLMSG_DONE)
 			return *(int *)NLMSG_DATA(nh);
-		if (nh->nlmsg_type == NLMSG_DONE)
-			return 0;
 		dump->n++;
 		if (nh->nlmsg_type == RTM_NEWROUTE)
 			dump_route(dump, nh);
@@ -250,7 +250,9 @@ static bool is_complete(const struct dump *dump)
 TEST_F_TIMEOUT(mroute_netlink, quiet, TIMEOUT)
 {
 	const struct plan *p = &variant->plan;
+	struct mr_table_info info;
 	struct dump dump, again;
+	int i;
 
 	ASSERT_EQ(0, dump_all(self->dump, p, &dump));
 	EXPECT_TRUE(is_complete(&dump));
@@ -264,9 +266,18 @@ TEST_F_TIMEOUT(mroute_netlink, quiet, TIMEOUT)
 	EXPECT_EQ(dump.sum, again.sum);
 	EXPECT_FALSE(again.intr);
 	TH_LOG("%d routes, checksum %08x", dump.n, dump.sum);
+
+	if (p->f->family == AF_INET6)
+		return;
+	ASSERT_EQ(1, mr_table_get(self->dump, p->f, 0, &info));
+	EXPECT_EQ(VIFS, info.vifs);
+	for (i = 0; i < VIFS; i++)
+		EXPECT_EQ(self->link[i], info.links[i]);
 }
 
-enum change_of { NONE, ROUTE_DEL, ROUTE_ADD, ROUTE_REPLACE, VIF_DEL, VIF_ADD };
+enum change_of {
+	NONE, ROUTE_DEL, ROUTE_ADD, ROUTE_REPLACE, VIF_DEL, VIF_ADD, PIM_ON, PIM_OFF
+};
 
 static int make_change(int sk, const struct plan *p, enum change_of change,
 		       const int *link)
@@ -282,8 +293,32 @@ static int make_change(int sk, const struct plan *p, enum change_of change,
 		return mr_vif_del(sk, p->f, VIFS - 1);
 	case VIF_ADD:
 		return mr_vif_add(sk, p->f, VIFS - 1, link[VIFS - 1]);
+	case PIM_ON:
+	case PIM_OFF:
+		return mr_setopt(sk, p->f, MRT_PIM, change == PIM_ON);
 	default:
 		return 0;
+	}
+}
+
+/* What can be done in place of a change, and then undone by it */
+static enum change_of opposite(enum change_of change)
+{
+	switch (change) {
+	case ROUTE_DEL:
+		return ROUTE_ADD;
+	case ROUTE_ADD:
+		return ROUTE_DEL;
+	case VIF_DEL:
+		return VIF_ADD;
+	case VIF_ADD:
+		return VIF_DEL;
+	case PIM_ON:
+		return PIM_OFF;
+	case PIM_OFF:
+		return PIM_ON;
+	default:
+		return change;
 	}
 }
 
@@ -328,10 +363,14 @@ TEST_F_TIMEOUT(mroute_netlink, filtered, TIMEOUT)
 TEST_F_TIMEOUT(mroute_netlink, interrupted, TIMEOUT)
 {
 	const struct plan *p = &variant->plan;
-	enum change_of change;
+	enum change_of change, last = VIF_ADD;
 	struct dump dump;
 
-	for (change = NONE; change <= VIF_ADD; change++) {
+	/* RTM_GETLINK has the options, of which MRT_PIM sets more than one. */
+	if (p->f->family == AF_INET &&
+	    mr_setopt(self->sk, p->f, MRT_PIM, 0) != -ENOPROTOOPT)
+		last = PIM_OFF;
+	for (change = NONE; change <= last; change++) {
 		ASSERT_EQ(0, dump_start(self->dump, p, RTM_GETROUTE, &dump));
 		ASSERT_EQ(1, dump_recv(self->dump, &dump));
 		ASSERT_EQ(0, make_change(self->sk, p, change, self->link));
@@ -343,19 +382,14 @@ TEST_F_TIMEOUT(mroute_netlink, interrupted, TIMEOUT)
 		if (p->f->family == AF_INET6)
 			continue;
 		ASSERT_EQ(0, dump_start(self->dump, p, RTM_GETLINK, &dump));
-		ASSERT_EQ(0, make_change(self->sk, p, change == ROUTE_DEL ?
-					 ROUTE_ADD : change == ROUTE_ADD ?
-					 ROUTE_DEL : change == VIF_DEL ?
-					 VIF_ADD : change == VIF_ADD ?
-					 VIF_DEL : change, self->link));
+		ASSERT_EQ(0, make_change(self->sk, p, opposite(change),
+					 self->link));
 		ASSERT_EQ(0, dump_end(self->dump, &dump));
 		EXPECT_EQ(change != NONE, dump.intr) {
 			TH_LOG("change %d, RTM_GETLINK", change);
 		}
 		/* As the next round expects it. */
-		if (change == ROUTE_DEL || change == ROUTE_ADD)
-			ASSERT_EQ(0, make_change(self->sk, p, change, NULL));
-		if (change == VIF_DEL || change == VIF_ADD)
+		if (opposite(change) != change)
 			ASSERT_EQ(0, make_change(self->sk, p, change,
 						 self->link));
 	}
@@ -537,27 +571,57 @@ struct churn {
 	int			sk;
 	int			ns;
 	const int		*link;
+	__u32			oifs[2];	/* of the moving route, in turn */
+	bool			keep;		/* only replace it */
 	bool			stop;
+	bool			pause, paused;
+	int			decoys;		/* to delete so far */
 	unsigned long		rounds;
 	const char		*wrong;
 };
+
+/* True until the thread is told to stop */
+static bool churn_goes_on(struct churn *c)
+{
+	while (__atomic_load_n(&c->pause, __ATOMIC_ACQUIRE) &&
+	       !__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
+		__atomic_store_n(&c->paused, true, __ATOMIC_RELEASE);
+		usleep(100);
+	}
+	__atomic_store_n(&c->paused, false, __ATOMIC_RELEASE);
+	return !c->wrong && !__atomic_load_n(&c->stop, __ATOMIC_RELAXED);
+}
+
+/* Returns false if the thread takes too long to do it, or has failed. */
+static bool churn_pause(struct churn *c, bool pause)
+{
+	time_t end = time(NULL) + PATIENCE;
+
+	__atomic_store_n(&c->pause, pause, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&c->paused, __ATOMIC_ACQUIRE) != pause) {
+		if (time(NULL) >= end)
+			return false;
+		usleep(100);
+	}
+	return true;
+}
 
 static void *churn_routes(void *arg)
 {
 	struct churn *c = arg;
 	const struct plan *p = c->p;
-	int i = 0;
+	int i = 0, decoys = 0;
 
-	while (!c->wrong && !__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
+	while (churn_goes_on(c)) {
 		/* Replaced again and again, deleted now and then */
 		if (mr_mfc(c->sk, p->f, MRT_ADD_MFC, p->source, p->moving, 0,
-			   i & 1 ? 1 << 1 | 1 << 2 : 1 << 0))
+			   c->oifs[i & 1]))
 			c->wrong = "MRT_ADD_MFC";
-		if (++i % 16 == 0 &&
+		if (++i % 16 == 0 && !c->keep &&
 		    mr_mfc(c->sk, p->f, MRT_DEL_MFC, p->source, p->moving, 0, 0))
 			c->wrong = "MRT_DEL_MFC";
-		if (i % 8 == 0 && i / 8 <= DECOYS &&
-		    group_route(c->sk, p, MRT_DEL_MFC, ROUTES + i / 8 - 1, 0))
+		if (decoys < __atomic_load_n(&c->decoys, __ATOMIC_RELAXED) &&
+		    group_route(c->sk, p, MRT_DEL_MFC, ROUTES + decoys++, 0))
 			c->wrong = "MRT_DEL_MFC of a decoy";
 		__atomic_add_fetch(&c->rounds, 1, __ATOMIC_RELAXED);
 	}
@@ -571,7 +635,7 @@ static void *churn_rest(void *arg)
 	const struct plan *p = c->p;
 	int i = 0, ns, sk, err;
 
-	while (!c->wrong && !__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
+	while (churn_goes_on(c)) {
 		if (mr_vif_del(c->sk, p->f, VIFS - 1) ||
 		    mr_vif_add(c->sk, p->f, VIFS - 1, c->link[VIFS - 1]))
 			c->wrong = "MRT_DEL_VIF, MRT_ADD_VIF";
@@ -613,7 +677,9 @@ static void oifs_cb(const struct nlmsghdr *nh, void *arg)
 		oifs->links[oifs->n++] = nhp->rtnh_ifindex;
 }
 
-/* Returns 0 if the route does not exist, or a description of what is wrong. */
+/* Returns NULL or a description of what is wrong. Counts in @found how often the
+ * route was there with the first and the second of its sets of VIFs.
+ */
 static const char *get_moving(int nl, const struct plan *p, const int *link,
 			      unsigned long *found)
 {
@@ -637,27 +703,30 @@ static const char *get_moving(int nl, const struct plan *p, const int *link,
 		return NULL;
 	if (ret != 1)
 		return "RTM_GETROUTE";
-	++*found;
 	if (oifs.n == 1 && oifs.links[0] == link[0])
-		return NULL;
-	if (oifs.n == 2 && oifs.links[0] == link[1] && oifs.links[1] == link[2])
-		return NULL;
-	return "a route with some of its VIFs";
+		found[0]++;
+	else if (oifs.n == 2 && oifs.links[0] == link[1] &&
+		 oifs.links[1] == link[2])
+		found[1]++;
+	else
+		return "a route with some of its VIFs";
+	return NULL;
 }
 
 /* A route that is replaced is seen as it was, or as it will be. */
 TEST_F_TIMEOUT(mroute_netlink, replaced, TIMEOUT)
 {
 	const struct plan *p = &variant->plan;
-	struct churn churn = { .p = p, .sk = self->sk };
+	struct churn churn = { .p = p, .sk = self->sk, .oifs = MOVING };
 	time_t end = time(NULL) + PATIENCE;
-	unsigned long found = 0;
+	unsigned long found[2] = {};
 	const char *wrong = NULL;
 	int i;
 
 	ASSERT_EQ(0, pthread_create(&churn.thread, NULL, churn_routes, &churn));
-	for (i = 0; !wrong && (i < ROUNDS || (!found && time(NULL) < end)); i++)
-		wrong = get_moving(self->query, p, self->link, &found);
+	for (i = 0; !wrong && (i < ROUNDS || ((!found[0] || !found[1]) &&
+					      time(NULL) < end)); i++)
+		wrong = get_moving(self->query, p, self->link, found);
 	__atomic_store_n(&churn.stop, true, __ATOMIC_RELAXED);
 	pthread_join(churn.thread, NULL);
 	EXPECT_EQ(NULL, churn.wrong) {
@@ -666,33 +735,90 @@ TEST_F_TIMEOUT(mroute_netlink, replaced, TIMEOUT)
 	EXPECT_EQ(NULL, wrong) {
 		TH_LOG("wrong: %s", wrong);
 	}
-	EXPECT_LT(0UL, found);
-	TH_LOG("%lu answers, %lu changes", found, churn.rounds);
+	EXPECT_LT(0UL, found[0]);
+	EXPECT_LT(0UL, found[1]);
+	TH_LOG("%lu and %lu answers, %lu changes", found[0], found[1],
+	       churn.rounds);
 }
 
-static bool all_ran(struct churn *churn, unsigned long found)
+/* A dump that skips a route, because it is just being replaced and so does not
+ * seem to use the device, says so.
+ */
+TEST_F_TIMEOUT(mroute_netlink, filtered_replaced, TIMEOUT)
 {
-	return found && __atomic_load_n(&churn[0].rounds, __ATOMIC_RELAXED) &&
+	const struct plan *p = &variant->plan;
+	struct churn churn = {
+		.p = p,
+		.sk = self->sk,
+		.oifs = { 1 << 3, 1 << 3 | 1 << 0 },
+		.keep = true,
+	};
+	struct rtmsg rtm = { .rtm_family = p->f->rtnl_family };
+	int with = 0, lacking = 0, one = 1, i;
+	time_t end = time(NULL) + PATIENCE;
+	struct mr_nlreq req;
+	struct dump dump;
+
+	ASSERT_EQ(0, setsockopt(self->dump, SOL_NETLINK, NETLINK_GET_STRICT_CHK,
+				&one, sizeof(one)));
+	ASSERT_EQ(0, pthread_create(&churn.thread, NULL, churn_routes, &churn));
+	while (!__atomic_load_n(&churn.rounds, __ATOMIC_RELAXED) &&
+	       time(NULL) < end)
+		usleep(1000);
+	for (i = 0; i < ROUNDS; i++) {
+		memset(&dump, 0, sizeof(dump));
+		dump.p = p;
+		mr_nl_begin(&req, RTM_GETROUTE, NLM_F_DUMP, &rtm, sizeof(rtm));
+		mr_nl_put_u32(&req, RTA_OIF, self->link[3]);
+		ASSERT_LT(0, send(self->dump, &req, req.nh.nlmsg_len, 0));
+		ASSERT_EQ(0, dump_end(self->dump, &dump));
+		if (dump.n != 1 && !dump.intr)
+			break;
+		if (dump.n)
+			with++;
+		else
+			lacking++;
+	}
+	__atomic_store_n(&churn.stop, true, __ATOMIC_RELAXED);
+	pthread_join(churn.thread, NULL);
+	EXPECT_EQ(NULL, churn.wrong) {
+		TH_LOG("failed: %s", churn.wrong);
+	}
+	EXPECT_LT(0UL, churn.rounds);
+	EXPECT_EQ(ROUNDS, i) {
+		TH_LOG("a dump of %d routes was not interrupted", dump.n);
+	}
+	TH_LOG("%d dumps with the route, %d interrupted and without, %lu changes",
+	       with, lacking, churn.rounds);
+}
+
+static bool all_ran(struct churn *churn, unsigned long *found)
+{
+	return found[0] && found[1] &&
+	       __atomic_load_n(&churn[0].rounds, __ATOMIC_RELAXED) &&
 	       __atomic_load_n(&churn[1].rounds, __ATOMIC_RELAXED);
 }
 
-/* Dumps and single questions, while all that they read comes and goes. */
+/* Dumps and single questions, while all that they read comes and goes. Dumps
+ * in which nothing happens must be whole, others may be interrupted.
+ */
 TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
 {
 	const struct plan *p = &variant->plan;
+	int whole = 0, intr = 0, dumps = 0, i;
 	struct churn churn[2] = {};
-	unsigned long found = 0;
+	unsigned long found[2] = {};
 	const char *wrong = NULL;
-	int whole = 0, intr = 0;
 	struct dump dump;
 	time_t end;
-	int i;
+	bool quiet;
 
 	for (i = 0; i < 2; i++) {
 		churn[i].p = p;
 		churn[i].sk = self->sk;
 		churn[i].ns = self->ns;
 		churn[i].link = self->link;
+		memcpy(churn[i].oifs, (__u32[])MOVING, sizeof(churn[i].oifs));
 		ASSERT_EQ(0, pthread_create(&churn[i].thread, NULL,
 					    i ? churn_rest : churn_routes,
 					    &churn[i]));
@@ -700,19 +826,34 @@ TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
 	end = time(NULL) + PATIENCE;
 	for (i = 0; !wrong && (i < ROUNDS || (!all_ran(churn, found) &&
 					      time(NULL) < end)); i++) {
-		wrong = get_moving(self->query, p, self->link, &found);
-		if (wrong || i % 10)
+		wrong = get_moving(self->query, p, self->link, found);
+		if (wrong || i % (ROUNDS / DECOYS))
 			continue;
+		/* A decoy goes during each other dump, if there are any left. */
+		quiet = dumps++ % 2;
+		if (!quiet)
+			__atomic_store_n(&churn[0].decoys, dumps / 2 < DECOYS ?
+					 dumps / 2 : DECOYS, __ATOMIC_RELAXED);
+		else if (!churn_pause(&churn[0], true) ||
+			 !churn_pause(&churn[1], true))
+			wrong = "no pause";
+		if (wrong)
+			break;
 		if (dump_all(self->dump, p, &dump))
 			wrong = "a dump";
 		else if (dump.wrong)
 			wrong = dump.wrong;
+		else if (dump.intr && quiet)
+			wrong = "an interruption by nothing";
 		else if (dump.intr)
 			intr++;
 		else if (!is_complete(&dump))
 			wrong = "a dump that lacks routes, or has some twice";
 		else
 			whole++;
+		if (quiet && (!churn_pause(&churn[0], false) ||
+			      !churn_pause(&churn[1], false)))
+			wrong = wrong ?: "no end of a pause";
 		if (!wrong && p->f->family == AF_INET &&
 		    (dump_start(self->dump, p, RTM_GETLINK, &dump) ||
 		     dump_end(self->dump, &dump) || !dump.n))
@@ -729,14 +870,16 @@ TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
 	EXPECT_EQ(NULL, wrong) {
 		TH_LOG("wrong: %s", wrong);
 	}
-	EXPECT_LT(0UL, found);
-	EXPECT_LT(0, whole + intr);
+	EXPECT_LT(0UL, found[0]);
+	EXPECT_LT(0UL, found[1]);
+	EXPECT_LT(0, whole);
+	EXPECT_LT(0, intr);
 	/* Nothing is left over, and nothing is missing. */
 	ASSERT_EQ(0, dump_all(self->dump, p, &dump));
 	EXPECT_TRUE(is_complete(&dump));
 	EXPECT_FALSE(dump.intr);
-	TH_LOG("%lu answers, %d dumps whole, %d interrupted, %lu and %lu changes",
-	       found, whole, intr, churn[0].rounds, churn[1].rounds);
+	TH_LOG("%lu and %lu answers, %d dumps whole, %d interrupted, %lu and %lu changes",
+	       found[0], found[1], whole, intr, churn[0].rounds, churn[1].rounds);
 }
 
 TEST_HARNESS_MAIN

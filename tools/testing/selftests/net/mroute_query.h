@@ -105,6 +105,8 @@ static inline int mr_route_get(int nl, const struct mr_family *f, int flags,
 struct mr_table_info {
 	__u32 vifi;
 	unsigned long queue_len;	/* unresolved routes */
+	int vifs;
+	int links[MAXVIFS];		/* of the VIFs */
 	struct mr_count count;
 };
 
@@ -123,6 +125,7 @@ static inline void mr_table_cb(const struct nlmsghdr *nh, void *arg)
 {
 	struct mr_table_info *info = arg;
 	const struct nlattr *af, *vif;
+	__u32 vifi;
 	int left;
 
 	af = mr_nl_msg_attr(nh, sizeof(struct ifinfomsg), IFLA_AF_SPEC);
@@ -135,7 +138,11 @@ static inline void mr_table_cb(const struct nlmsghdr *nh, void *arg)
 	left = vif->nla_len - NLA_HDRLEN;
 	for (vif++; left >= NLA_HDRLEN; left -= NLA_ALIGN(vif->nla_len),
 	     vif = (void *)((char *)vif + NLA_ALIGN(vif->nla_len))) {
-		if (mr_attr_value(vif, IPMRA_VIFA_VIF_ID, 4) != info->vifi)
+		vifi = mr_attr_value(vif, IPMRA_VIFA_VIF_ID, 4);
+		info->vifs++;
+		if (vifi < MAXVIFS)
+			info->links[vifi] = mr_attr_value(vif, IPMRA_VIFA_IFINDEX, 4);
+		if (vifi != info->vifi)
 			continue;
 		info->count.packets = mr_attr_value(vif, IPMRA_VIFA_PACKETS_IN, 8);
 		info->count.bytes = mr_attr_value(vif, IPMRA_VIFA_BYTES_IN, 8);
