@@ -515,9 +515,10 @@ static void dismantle(struct __test_metadata *_metadata,
 			}
 		}
 		for (j = 0; j < n; j++)
-			sent[j] = __atomic_load_n(&r[j].sent, __ATOMIC_RELAXED);
-		for (j = 0; j < n; j++)
 			mr_daemon_close(&r[j].d);
+		/* Only now are all of them without a reference. */
+		for (j = 0; j < n; j++)
+			sent[j] = __atomic_load_n(&r[j].sent, __ATOMIC_RELAXED);
 		for (j = 0; j < n; j++) {
 			ASSERT_EQ(0, router_gone(&r[j]));
 			/* Close these last, to show that they do not hold the
@@ -597,15 +598,16 @@ static void send_through_pimreg(struct __test_metadata *_metadata,
 {
 	const struct timeval timeout = { .tv_sec = ARRIVE_SECONDS };
 	const struct mr_plan *p = self->p;
+	const struct mr_family *other = p->f == &mr_ipv4 ? &mr_ipv6 : &mr_ipv4;
 	const struct mr_frame *good;
-	struct mr_frame frames[4];
+	struct mr_frame frames[5];
 	struct mr_upcall up;
 	struct router r;
 	int i, index, sk;
 
 	if (!has_pim(p, 2))
 		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
-	for (i = 0; i < 4; i++)
+	for (i = 0; i <= bad; i++)
 		ASSERT_EQ(0, mr_frame_udp(&frames[i], p->f, p->source, p->group,
 					  64, 5000, PAYLOAD));
 	good = &frames[bad];
@@ -614,6 +616,8 @@ static void send_through_pimreg(struct __test_metadata *_metadata,
 		frames[1].len = ETH_HLEN + p->f->ip_len - 1;
 		((struct ethhdr *)frames[2].data)->h_proto = htons(ETH_P_ARP);
 		frames[2].len = ETH_HLEN + 1;
+		((struct ethhdr *)frames[3].data)->h_proto = htons(other->eth_proto);
+		frames[3].len = ETH_HLEN + other->ip_len;
 	}
 
 	ASSERT_EQ(0, router_new(p, self->nl, &r));
@@ -651,13 +655,13 @@ TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
 	send_through_pimreg(_metadata, self, 0);
 }
 
-/* A packet that is too short for an IP header, or none at all, does not go to
- * the daemon: its report would have a header made of what lies behind it in
- * memory.
+/* A packet that is too short for an IP header, of the other family, or none at
+ * all, does not go to the daemon: its report would have a header made of what
+ * lies behind it in memory.
  */
 TEST_F_TIMEOUT(mroute, pimreg_bad_packet, TIMEOUT)
 {
-	send_through_pimreg(_metadata, self, 3);
+	send_through_pimreg(_metadata, self, 4);
 }
 
 /* Sends a burst of data, which the router forwards to its dummy. */
