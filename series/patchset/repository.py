@@ -142,9 +142,18 @@ def variant(path: str, base: str) -> str:
 
 
 def own(path: str, root: Path = ROOT, base: Optional[str] = None) -> str:
-    """The file that stands for PATH: the base's own, PATH@BASE, before the shared one."""
+    """The file that stands for PATH: the base's own, PATH@BASE, before the shared one.
+
+    KVM's selftests for x86 are in x86_64/ before 6.13 and in x86/ since. What is in one of
+    them here stands for the other as well.
+    """
     mine = variant(path, base or base_name())
-    return mine if os.path.lexists(root / mine) else path
+    if os.path.lexists(root / mine):
+        return mine
+    if path.startswith("tools/testing/selftests/kvm/") and not os.path.lexists(root / path):
+        old = path.replace("/x86/", "/x86_64/")
+        return old if os.path.lexists(root / old) else path
+    return path
 
 
 def cover_path(topic: str) -> str:

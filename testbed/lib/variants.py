@@ -10,9 +10,9 @@ variant for one base. The last paragraph before "---" says, a line each and in a
                                  "not ok" where the test itself notices
   Base: NAME...                  only these bases; default: all that have the topic
   When: all                      only `make test ALL=1` and `make broken` take it
-  Fault: NAME                    testbed/faults/TOPIC/NAME.patch goes below the variant. It
-                                 widens a window or forces a rare event. With it alone the
-                                 test must pass; that is run too
+  Fault: NAME                    testbed/faults/TOPIC/NAME.patch, or NAME@BASE.patch, goes
+                                 below the variant. It widens a window or forces a rare
+                                 event. With it alone the test must pass; that is run too
   On: base                       against the base with the set's selftests instead of the set
   Env: NAME=VALUE...             the test's environment
   Arguments: WORDS               of the test, behind -r SUBTEST
@@ -39,6 +39,7 @@ class Variant:
     topic: str
     path: Path
     head: dict[str, str]
+    base: str = ''
 
     @property
     def test(self) -> str:
@@ -54,8 +55,11 @@ class Variant:
 
     @property
     def fault(self) -> Path | None:
-        name = self.head.get('Fault')
-        return ROOT / 'testbed' / 'faults' / self.topic / f'{name}.patch' if name else None
+        name, folder = self.head.get('Fault'), ROOT / 'testbed' / 'faults' / self.topic
+        if not name:
+            return None
+        own = folder / f'{name}@{self.base}.patch'
+        return own if own.is_file() else folder / f'{name}.patch'
 
     @property
     def empty(self) -> bool:
@@ -119,6 +123,7 @@ def every(base: str, topics: list[str]) -> list[Variant]:
         if not only and (path.parent / f'{stem}@{base}.patch').exists():
             continue
         variant = read(path)
+        variant.base = base
         if base in variant.head.get('Base', base).split():
             found.append(variant)
     return sorted(found, key=lambda v: (v.config, v.topic, v.head.get('Fault', ''), v.name))
