@@ -47,7 +47,7 @@ FIXTURE_SETUP(abi)
 	irqfd_assign(irq_vm, marker, GSI_MARKER);
 
 	/* Work items that one CPU queues start in order, for expect_pending(). */
-	kvm_pin_this_task_to_pcpu(sched_getcpu());
+	pin_to_cpu(sched_getcpu());
 }
 
 FIXTURE_TEARDOWN(abi)

@@ -133,7 +133,7 @@ static void conserve_prepare(unsigned int round)
  */
 static void *ticker_thread(void *arg)
 {
-	kvm_pin_this_task_to_pcpu(cpu);
+	pin_to_cpu(cpu);
 	while (!READ_ONCE(race_stop))
 		usleep(10);
 	return NULL;
@@ -141,7 +141,7 @@ static void *ticker_thread(void *arg)
 
 static void conserve_assign(unsigned int *seed)
 {
-	kvm_pin_this_task_to_pcpu(cpu);
+	pin_to_cpu(cpu);
 	if (how == DEASSIGN)
 		irqfd_assign(vm, fds[0], gsis[0]);
 	atomic_store(&assigned, true);

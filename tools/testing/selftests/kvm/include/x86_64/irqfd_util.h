@@ -10,6 +10,7 @@
 #define SELFTEST_KVM_IRQFD_UTIL_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -50,6 +51,15 @@ static inline void thread_create(pthread_t *thread, void *(*fn)(void *), void *a
 	int r = pthread_create(thread, NULL, fn, arg);
 
 	TEST_ASSERT(!r, "pthread_create() failed: %d", r);
+}
+
+static inline void pin_to_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	TEST_ASSERT(!sched_setaffinity(0, sizeof(set), &set), "Cannot use CPU %d", cpu);
 }
 
 /* Returns false if the eventfd has been closed, or its counter is full. */
@@ -227,7 +237,7 @@ static inline void *guest_thread(void *vcpu)
 static inline void guest_start(struct guest *g)
 {
 	g->vm = vm_create_with_one_vcpu(&g->vcpu, guest_code);
-	g->state = addr_gva2hva(g->vm, (vm_vaddr_t)&guest_state);
+	g->state = addr_gva2hva(g->vm, (unsigned long)&guest_state);
 	vm_install_exception_handler(g->vm, VECTOR(GSI_IOAPIC), guest_irq_handler);
 	vm_install_exception_handler(g->vm, VECTOR(GSI_MSI), guest_irq_handler);
 	set_routes(g->vm, 0);
