@@ -313,12 +313,14 @@ TEST_F(vfio, device_first)
 	/* The VM goes first, and takes the irqfd with it */
 	close(self->vcpu);
 	close(self->vm);
+	self->vcpu = -1;
+	self->vm = -1;
 	ASSERT_EQ(deleted(self), 2);
 	ASSERT_TRUE(raise_interrupt(self));
 	ASSERT_TRUE(is_signaled(self->eventfd));
 }
 
-/* Both have another peer, which must not be taken for this one */
+/* The device gets another eventfd, so the two are no longer peers */
 TEST_F(vfio, eventfd_replaced)
 {
 	int other = eventfd(0, EFD_NONBLOCK);
