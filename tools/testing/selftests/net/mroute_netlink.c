@@ -799,8 +799,29 @@ static bool all_ran(struct churn *churn, unsigned long *found)
 	       __atomic_load_n(&churn[1].rounds, __ATOMIC_RELAXED);
 }
 
-/* Dumps and single questions, while all that they read comes and goes. Dumps
- * in which nothing happens must be whole, others may be interrupted.
+/* A dump that stops after its first message until a route has been replaced */
+static int dump_around_change(int nl, struct churn *churn, struct dump *dump)
+{
+	unsigned long rounds;
+	time_t end = time(NULL) + PATIENCE;
+	int ret;
+
+	ret = dump_start(nl, churn->p, RTM_GETROUTE, dump) ?: dump_recv(nl, dump);
+	if (ret != 1)
+		return ret ?: -EBADMSG;
+	/* The round that is under way may have made its change already. */
+	rounds = __atomic_load_n(&churn->rounds, __ATOMIC_RELAXED) + 2;
+	while (__atomic_load_n(&churn->rounds, __ATOMIC_RELAXED) < rounds) {
+		if (time(NULL) >= end)
+			return -ETIMEDOUT;
+		usleep(100);
+	}
+	return dump_end(nl, dump);
+}
+
+/* Dumps and single questions, while all that they read comes and goes. Of three
+ * dumps, one has no change in it and must be whole, one has a change and must
+ * be interrupted, and one can be either.
  */
 TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
 {
@@ -809,9 +830,10 @@ TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
 	struct churn churn[2] = {};
 	unsigned long found[2] = {};
 	const char *wrong = NULL;
+	enum { FREE, QUIET, CHANGED } kind;
 	struct dump dump;
 	time_t end;
-	bool quiet;
+	int err;
 
 	for (i = 0; i < 2; i++) {
 		churn[i].p = p;
@@ -829,30 +851,34 @@ TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
 		wrong = get_moving(self->query, p, self->link, found);
 		if (wrong || i % (ROUNDS / DECOYS))
 			continue;
-		/* A decoy goes during each other dump, if there are any left. */
-		quiet = dumps++ % 2;
-		if (!quiet)
-			__atomic_store_n(&churn[0].decoys, dumps / 2 < DECOYS ?
-					 dumps / 2 : DECOYS, __ATOMIC_RELAXED);
-		else if (!churn_pause(&churn[0], true) ||
-			 !churn_pause(&churn[1], true))
+		kind = dumps++ % 3;
+		if (kind == QUIET && (!churn_pause(&churn[0], true) ||
+				      !churn_pause(&churn[1], true))) {
 			wrong = "no pause";
-		if (wrong)
 			break;
-		if (dump_all(self->dump, p, &dump))
+		}
+		/* In the others, a decoy goes, if there are any left. */
+		if (kind != QUIET && churn[0].decoys < DECOYS)
+			__atomic_add_fetch(&churn[0].decoys, 1, __ATOMIC_RELAXED);
+		err = kind == CHANGED ?
+			dump_around_change(self->dump, &churn[0], &dump) :
+			dump_all(self->dump, p, &dump);
+		if (err)
 			wrong = "a dump";
 		else if (dump.wrong)
 			wrong = dump.wrong;
-		else if (dump.intr && quiet)
+		else if (dump.intr && kind == QUIET)
 			wrong = "an interruption by nothing";
+		else if (!dump.intr && kind == CHANGED)
+			wrong = "a change that a dump does not tell of";
 		else if (dump.intr)
 			intr++;
 		else if (!is_complete(&dump))
 			wrong = "a dump that lacks routes, or has some twice";
 		else
 			whole++;
-		if (quiet && (!churn_pause(&churn[0], false) ||
-			      !churn_pause(&churn[1], false)))
+		if (kind == QUIET && (!churn_pause(&churn[0], false) ||
+				      !churn_pause(&churn[1], false)))
 			wrong = wrong ?: "no end of a pause";
 		if (!wrong && p->f->family == AF_INET &&
 		    (dump_start(self->dump, p, RTM_GETLINK, &dump) ||
