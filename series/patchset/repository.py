@@ -144,8 +144,8 @@ def variant(path: str, base: str) -> str:
 def own(path: str, root: Path = ROOT, base: Optional[str] = None) -> str:
     """The file that stands for PATH: the base's own, PATH@BASE, before the shared one.
 
-    KVM's selftests for x86 are in x86_64/ before 6.14 and in x86/ since. What is in one of
-    them here stands for the other as well.
+    KVM's selftests for x86 are in x86_64/ before 6.14 and in x86/ since. What is only in
+    x86_64/ here stands for x86/ as well.
     """
     mine = variant(path, base or base_name())
     if os.path.lexists(root / mine):
