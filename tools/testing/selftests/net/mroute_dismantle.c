@@ -80,28 +80,6 @@ static time_t now(void)
 	return ts.tv_sec;
 }
 
-/* Functions of the kernel tell how it was configured. */
-static bool has_function(const char *name)
-{
-	FILE *file = fopen("/proc/kallsyms", "r");
-	char line[512], found[256];
-	bool has = false;
-
-	while (file && !has && fgets(line, sizeof(line), file))
-		has = sscanf(line, "%*s %*s %255s", found) == 1 &&
-		      !strcmp(found, name);
-	if (file)
-		fclose(file);
-	return has;
-}
-
-static bool has_pim(const struct mr_plan *p, int version)
-{
-	if (p->f->family == AF_INET6)
-		return version == 2 && has_function("pim6_rcv");
-	return has_function(version == 1 ? "pim_rcv_v1" : "pim_rcv");
-}
-
 static int router_new(const struct mr_plan *p, int parent_nl, struct router *r)
 {
 	/* Nobody reads the socket, and the kernel warns if it is full. */
@@ -538,10 +516,10 @@ static void dismantle(struct __test_metadata *_metadata,
 /* Then the same with PIMv1, where the kernel has it */
 TEST_F_TIMEOUT(mroute, pimv2_register, TIMEOUT)
 {
-	if (!has_pim(self->p, 2))
+	if (!mr_has_pim(self->p, 2))
 		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
 	dismantle(_metadata, self, 4, BATCH, prepare_pimv2, arrived_register);
-	if (has_pim(self->p, 1))
+	if (mr_has_pim(self->p, 1))
 		dismantle(_metadata, self, 4, BATCH, prepare_pimv1,
 			  arrived_register);
 }
@@ -575,7 +553,7 @@ TEST_F_TIMEOUT(mroute, slow_reader, TIMEOUT)
 
 	if (access("/dev/net/tun", R_OK | W_OK))
 		SKIP(return, "needs /dev/net/tun");
-	if (!has_function("kasan_report"))
+	if (!mr_has_function("kasan_report"))
 		TH_LOG("without KASAN, only a crash fails this test");
 	fd = open("/proc/sys/net/core/optmem_max", O_WRONLY);
 	ASSERT_EQ(7, write(fd, "1048576", 7));
@@ -585,7 +563,7 @@ TEST_F_TIMEOUT(mroute, slow_reader, TIMEOUT)
 
 TEST_F_TIMEOUT(mroute, register_vif_dies, TIMEOUT)
 {
-	if (!has_pim(self->p, 2))
+	if (!mr_has_pim(self->p, 2))
 		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
 	dismantle(_metadata, self, 4, 2, prepare_devices, arrived_both);
 }
@@ -605,7 +583,7 @@ static void send_through_pimreg(struct __test_metadata *_metadata,
 	struct router r;
 	int i, index, sk;
 
-	if (!has_pim(p, 2))
+	if (!mr_has_pim(p, 2))
 		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
 	for (i = 0; i <= bad; i++)
 		ASSERT_EQ(0, mr_frame_udp(&frames[i], p->f, p->source, p->group,
@@ -650,7 +628,7 @@ static void send_through_pimreg(struct __test_metadata *_metadata,
  */
 TEST_F_TIMEOUT(mroute, pimreg_packet, TIMEOUT)
 {
-	if (!has_function("lockdep_rcu_suspicious"))
+	if (!mr_has_function("lockdep_rcu_suspicious"))
 		TH_LOG("without PROVE_RCU, a lookup without RCU goes unnoticed");
 	send_through_pimreg(_metadata, self, 0);
 }
@@ -857,7 +835,7 @@ TEST_F_TIMEOUT(mroute, cycles, TIMEOUT)
 {
 	bool tables = mr_has_tables(self->holder, self->p->f);
 	const struct mr_plan *p = self->p;
-	bool pim = has_pim(p, 2);
+	bool pim = mr_has_pim(p, 2);
 	long i, n = namespaces(6);
 	struct router r;
 	int veth, sk;
@@ -908,14 +886,28 @@ static long arrived_dummy(struct router *r)
 	return err ?: (long)count.wrong_if;
 }
 
+static void *delete_port(void *arg)
+{
+	struct router *r = arg;
+	int nl = mr_nl_open(-1);
+	long err = nl < 0 ? nl : mr_link_del(nl, r->port);
+
+	close(nl);
+	return (void *)err;
+}
+
 /* The device of a VIF is deleted, or moves to another namespace, while packets
- * go out through it.
+ * go out through it. At last, the parent deletes the one that they come from,
+ * together with its peer, and the namespace dies, while the deletion may still
+ * wait.
  */
 TEST_F_TIMEOUT(mroute, device_goes, TIMEOUT)
 {
 	const struct mr_plan *p = self->p;
 	long i, n = namespaces(6);
+	pthread_t thread;
 	struct router r;
+	void *err;
 
 	ASSERT_EQ(0, router_new(p, self->nl, &r));
 	ASSERT_EQ(0, router_add_vif(&r, VIF_VETH, "veth"));
@@ -936,7 +928,12 @@ TEST_F_TIMEOUT(mroute, device_goes, TIMEOUT)
 		EXPECT_EQ(-EINVAL, arrived_dummy(&r));
 		EXPECT_LE(0, arrived_data(&r));
 	}
-	EXPECT_EQ(0, router_end(&r));
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, delete_port, &r));
+	EXPECT_EQ(0, router_gone(&r));
+	mr_daemon_close(&r.d);
+	ASSERT_EQ(0, pthread_join(thread, &err));
+	EXPECT_EQ(NULL, err);
 }
 
 TEST_HARNESS_MAIN

@@ -430,13 +430,15 @@ TEST_F_TIMEOUT(mroute_forward, register_vif, TIMEOUT_S)
 {
 	const struct mr_plan *p = variant->p;
 	struct router *r = &self->router;
-	int last = p->f->family == AF_INET6 ? 2 : 1;	/* IPv6 has no PIMv1 */
+	int last = mr_has_pim(p, 1) ? 1 : 2;
 	int pimreg, index, version;
 	struct mr_frame frame;
 	struct packet packet;
 	struct mr_count count = {};
 	struct mr_upcall msg = {};
 
+	if (!mr_has_pim(p, 2))
+		SKIP(return, "needs CONFIG_IP_PIMSM_V2 or CONFIG_IPV6_PIMSM_V2");
 	ASSERT_EQ(0, mr_vif_add_register(r->d.sk, p->f, REGISTER_VIF));
 	index = mr_link_index(r->d.nl, p->f->register_name);
 	ASSERT_LT(0, index);

@@ -588,6 +588,28 @@ static inline bool mr_has_tables(int sk, const struct mr_family *f)
 	return mr_setopt(sk, f, MRT_TABLE, f->default_table) != -ENOPROTOOPT;
 }
 
+/* Functions of the kernel tell how it was configured. */
+static inline bool mr_has_function(const char *name)
+{
+	FILE *file = fopen("/proc/kallsyms", "r");
+	char line[512], found[256];
+	bool has = false;
+
+	while (file && !has && fgets(line, sizeof(line), file))
+		has = sscanf(line, "%*s %*s %255s", found) == 1 &&
+		      !strcmp(found, name);
+	if (file)
+		fclose(file);
+	return has;
+}
+
+static inline bool mr_has_pim(const struct mr_plan *p, int version)
+{
+	if (p->f->family == AF_INET6)
+		return version == 2 && mr_has_function("pim6_rcv");
+	return mr_has_function(version == 1 ? "pim_rcv_v1" : "pim_rcv");
+}
+
 static inline int mr_vif(int sk, const struct mr_family *f, int opt, int vifi,
 			 int flags, int ifindex)
 {

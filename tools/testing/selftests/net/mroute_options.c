@@ -57,18 +57,14 @@ static bool is_there(const struct mr_daemon *d, int thing)
 	__u32 table = d->p->f->default_table;
 	struct mr_count count;
 
-	switch (thing) {
-	case VIF:
-		return !mr_vif_count(d->raw, DYNAMIC_VIF, &count);
-	case VIF_STATIC:
-		return !mr_vif_count(d->raw, STATIC_VIF, &count);
-	case MFC:
+	if (thing == VIF || thing == VIF_STATIC)
+		return !mr_vif_count(d->raw, thing == VIF ? DYNAMIC_VIF :
+							    STATIC_VIF, &count);
+	if (thing == MFC)
 		return find_route(d, NLM_F_DUMP, d->p->group, table) ==
 		       RTPROT_MROUTED;
-	default:
-		return find_route(d, NLM_F_DUMP, d->p->other_group, table) ==
-		       RTPROT_STATIC;
-	}
+	return find_route(d, NLM_F_DUMP, d->p->other_group, table) ==
+	       RTPROT_STATIC;
 }
 
 static int setopt_len(const struct mr_daemon *d, int opt, const void *val,
