@@ -897,9 +897,9 @@ static void *delete_port(void *arg)
 }
 
 /* The device of a VIF is deleted, or moves to another namespace, while packets
- * go out through it. At last, the parent deletes the one that they come from,
- * together with its peer, and the namespace dies, while the deletion may still
- * wait.
+ * go out through it. Finally, the device that they come in through is deleted
+ * from outside, with its peer, and the namespace dies, perhaps before that
+ * deletion has returned.
  */
 TEST_F_TIMEOUT(mroute, device_goes, TIMEOUT)
 {
