@@ -15,6 +15,8 @@ export BASE LINUX ACCEL QEMU NO_INSTALL ALL QUICK
 
 series = series/series
 tools = testbed/bin/setup tools
+# These programs start the set-up themselves, but are Python, which a small Debian lacks.
+python = command -v python3 >/dev/null || testbed/bin/setup
 
 .PHONY: help
 help: ## list the targets
@@ -24,22 +26,27 @@ help: ## list the targets
 
 .PHONY: run
 run: ## fetch the base, apply the set, build, boot, run the kselftests, show the verdict
+	@$(python) run
 	@testbed/bin/run $(ARGS)
 
 .PHONY: test
 test: ## run everything that CI checks; ALL=1 adds what takes hours
+	@$(python) test
 	@testbed/bin/test
 
 .PHONY: check
 check: ## run one check, NAME=docs for instance, or list them
+	@$(python) test
 	@testbed/bin/check $(if $(TOPIC),--topic $(TOPIC)) $(or $(NAME),--list)
 
 .PHONY: broken
 broken: ## boot each broken variant RUNS=5 times: its test must fail, with its fingerprint
+	@$(python) run
 	@testbed/bin/broken --runs $(or $(RUNS),5) $(ARGS)
 
 .PHONY: bench
 bench: ## compare the set with the base: what irqfds cost; QUICK=1 boots each only twice
+	@$(python) bench
 	@testbed/bin/bench $(ARGS)
 
 .PHONY: tree
@@ -49,6 +56,7 @@ tree: ## make build/tree: a git tree with the base and one commit per patch, to 
 
 .PHONY: refresh
 refresh: ## write the commits of build/tree back as .patch files and new files
+	@$(tools)
 	@$(series) refresh $(ARGS)
 
 .PHONY: series
@@ -58,10 +66,12 @@ series: ## write out/BASE/TOPIC/*.patch for git am
 
 .PHONY: apply
 apply: ## apply the set, or TOPIC=, to your own git tree LINUX=DIR, on a new branch
+	@$(tools)
 	@$(series) apply $(if $(TOPIC),--topic $(TOPIC)) $(ARGS)
 
 .PHONY: mail
 mail: ## prepare TOPIC= for git send-email, signed off by you; sends nothing
+	@$(tools)
 	@testbed/bin/mail --topic "$(TOPIC)" $(ARGS)
 
 .PHONY: docs
