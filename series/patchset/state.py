@@ -69,7 +69,7 @@ def remembered_base() -> tuple[str, str]:
 def take_base() -> None:
     """Makes build/tree's base this run's; refuses another BASE."""
     name = remembered_base()[0]
-    if os.environ.get("BASE", name) != name:
+    if (os.environ.get("BASE") or name) != name:
         raise Fail(f"BASE={os.environ['BASE']}", f"build/tree was made for {name}", f"give BASE={name}; or, for another tree: {make_hint('tree')}")
     os.environ["BASE"] = name
 

@@ -513,6 +513,22 @@ t_bases_switch_wants_the_work_refreshed() {
 	says "$(said)" "made for 6.12"
 }
 
+front_door() { # front_door ARGUMENT...: make, with a set-up that installs nothing
+	mkdir -p testbed/bin
+	printf '#!/bin/sh\n' > testbed/bin/setup
+	chmod 755 testbed/bin/setup
+	make --no-print-directory -f "$here/../../Makefile" "$@"
+}
+
+t_make_without_base_takes_that_of_the_tree() {
+	two_bases ipmr-rcu
+	edit net/ipv6/ip6mr.c 40 amended
+	git -C build/tree commit -q -a --amend --no-edit
+	unset BASE
+	front_door refresh ARGS=--this-base
+	[[ -e net/ipv6/rcu@7.3.patch ]]
+}
+
 t_show_is_the_set() {
 	series/series show > "$PWD-show"
 	is "$(python3 -c 'import json, sys; d = json.load(sys.stdin); print(d["base"], d["package"], d["version"], [(t["name"], t["subject_prefix"], t["cover"], len(t["patches"])) for t in d["topics"]], d["topics"][0]["patches"][2])' < "$PWD-show")" \
