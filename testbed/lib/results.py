@@ -24,6 +24,8 @@ def load(folder: Path) -> tuple[str, list[Listed]]:
     try:
         result: dict[str, Any] = json.loads((folder / 'verdict.json').read_text(encoding='utf-8'))
         rows, verdict, name = list(result['rows']), str(result['verdict']), str(result['scenario'])
+    except FileNotFoundError:
+        rows, verdict, name = [row('(verdict)', 'ERROR', 'there is none')], 'ERROR', folder.name
     except (OSError, ValueError, KeyError) as error:
         rows, verdict, name = [row('(verdict)', 'ERROR', f'no verdict: {error}')], 'ERROR', folder.name
     found = []
@@ -65,7 +67,7 @@ def table(rows: list[Listed], everything: bool = False) -> str:
 
 
 def totals(verdicts: list[str], rows: list[Listed]) -> str:
-    tests = [i.row['verdict'] for i in rows if not i.row['subtest'] and i.row['test'] != '(machine)']
+    tests = [i.row['verdict'] for i in rows if not i.row['subtest'] and i.row['test'] not in ('(machine)', '(verdict)')]
     subtests = [i.row['verdict'] for i in rows if i.row['subtest']]
     return f'scenarios: {count(verdicts)}\ntests:     {count(tests)}\nsubtests:  {count(subtests)}\n'
 

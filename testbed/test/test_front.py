@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What testbed/bin/run and its like make of a toy repository on a toy kernel. The programs that
+build and boot are made of shell."""
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from common import GOLDEN, TESTBED, Case, folder, named_cases, read, run, write
+
+TOP = os.path.dirname(TESTBED)
+# The config "bad" does not build.
+FAKES = {'setup': 'echo "$*" >> "$0.log"\n',
+         'kernel': 'while [ $# -gt 0 ]; do case $1 in --config) c=$2 ;; --out) o=$2 ;; esac; shift; done\n'
+                   '[ "$c" != bad ] || { echo "kernel: error: config bad: it does not build" >&2; exit 1; }\n'
+                   'mkdir -p "$o/arch/x86/boot"; echo image > "$o/arch/x86/boot/bzImage"\n',
+         'selftests': '',
+         'initramfs': 'while [ "$1" != --out ]; do shift; done; echo > "$2"\n',
+         'vm': f'[ "$1" != --check ] || exit 0; while [ "$1" != --out ]; do shift; done; cp {GOLDEN}/runs/clean/* "$2"\n'}
+SCENARIO = 'base 6.12\nwhen run\ntimeout 100\ntest kvm:alpha_test ktap required 30\ntest kvm:beta_test exit optional 30\n'
+GIT = ('git', '-c', 'user.name=a', '-c', 'user.email=a@mail.test', '-c', 'commit.gpgsign=false')
+
+
+class Toy:
+    def __init__(self, path: str) -> None:
+        self.root, self.linux = path + '/repository', path + '/linux'
+        self.plant('linux', {'Makefile': 'VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 1\n', 'Kconfig': '', 'MAINTAINERS': '', 'fs/a.c': '1\n2\n3\n'})
+        for words in (('init', '-q'), ('add', '-A'), ('commit', '-q', '-m', 'Linux 6.12.1')):
+            assert subprocess.run([*GIT, '-C', self.linux, *words], check=False).returncode == 0
+        for name in ('testbed/bin', 'testbed/lib', 'series/patchset'):
+            shutil.copytree(f'{TOP}/{name}', f'{self.root}/{name}', ignore=shutil.ignore_patterns('__pycache__', *FAKES))
+        for name in ('Makefile', 'series/series', 'testbed/splats'):
+            shutil.copy(f'{TOP}/{name}', f'{self.root}/{name}')
+        self.plant('repository', {f'testbed/bin/{name}': '#!/bin/sh\n' + text for name, text in FAKES.items()}, 0o755)
+        self.plant('repository', {
+            'series/6.12/base': 'PACKAGE=linux-source-6.12\nVERSION=6.12.1\nPREFIX=PATCH\n', 'series/topics': 'toy  fs: | selftests:\n',
+            'series/6.12/toy.order': 'one.patch\n', 'one.patch': patch('fs: One', '2', 'two'),
+            'testbed/scenarios/toy.scenario': 'config debug\n' + SCENARIO})
+
+    def plant(self, top: str, files: dict[str, str], mode: int = 0o644) -> None:
+        for name, text in files.items():
+            path = f'{os.path.dirname(self.root)}/{top}/{name}'
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write(path, text, mode)
+
+    def run(self, program: str, *words: str, cwd: str = '', **env: str) -> subprocess.CompletedProcess[str]:
+        return run(f'{self.root}/testbed/bin/{program}', *words, env={'LINUX': self.linux, **env}, cwd=cwd or self.root)
+
+
+def patch(subject: str, old: str, new: str, more: str = '') -> str:
+    """A patch of fs/a.c, whose lines are 1, 2 and 3."""
+    lines = ''.join(f'-{n}\n+{new}\n' if n == old else f' {n}\n' for n in '123')
+    return f'Subject: {subject}\n\nWhy.\n{more}---\ndiff --git a/fs/a.c b/fs/a.c\n--- a/fs/a.c\n+++ b/fs/a.c\n@@ -1,3 +1,3 @@\n{lines}'
+
+
+@contextmanager
+def toy() -> Iterator[Toy]:
+    with folder() as path:
+        yield Toy(path)
+
+
+def test_run_shows_the_verdict() -> None:
+    with toy() as t:
+        got = t.run('run')
+        assert got.returncode == 0 and 'scenarios: 1 passed, 0 failed, 0 errors' in got.stdout, got
+        assert 'kvm:alpha_test' in read(t.root + '/out/run/6.12.tsv')
+
+
+def test_run_counts_what_could_not_be_built() -> None:
+    with toy() as t:
+        t.plant('repository', {'testbed/scenarios/early.scenario': 'config bad\n' + SCENARIO})
+        for _ in 'ab':      # Nor is an earlier verdict shown.
+            got = t.run('run')
+            assert got.returncode == 1 and 'scenarios: 1 passed, 0 failed, 1 errors' in got.stdout, got
+            assert 'kvm:alpha_test' in got.stdout and 'it does not build' in got.stderr and 'holds no run' not in got.stderr, got
+            os.makedirs(t.root + '/out/run/6.12/early', exist_ok=True)
+            shutil.copy(t.root + '/out/run/6.12/toy/verdict.json', t.root + '/out/run/6.12/early')
+
+
+def cases() -> list[Case]:
+    return named_cases(sys.modules[__name__], 'front')
