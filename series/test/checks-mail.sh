@@ -100,8 +100,8 @@ t_mail_remembers_what_was_sent() {
 	mail_base
 	fails series/series mail --topic kvm-irqfd --sent
 	says "$(said)" "not those that mails were last prepared of"
-	series/series mail --topic kvm-irqfd > "$PWD-said"
-	says "$PWD-said" "series/series mail --topic kvm-irqfd --sent"
+	BASE=6.12 series/series mail --topic kvm-irqfd > "$PWD-said"
+	says "$PWD-said" "make mail BASE=6.12 LINUX=$LINUX TOPIC=kvm-irqfd ARGS=--sent"
 	series/series mail --topic kvm-irqfd --sent
 	is "$(tail -n 1 series/6.12/kvm-irqfd.sent)" "v1 $(git rev-parse HEAD) $(git -C "$LINUX" rev-parse HEAD)"
 	fails series/series mail --topic kvm-irqfd --sent       # once

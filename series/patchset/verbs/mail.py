@@ -28,7 +28,7 @@ import tempfile
 from pathlib import Path
 
 from .. import chain, identity, mailcheck, mails, recipients, sent
-from ..common import OUT, ROOT, Fail, Steps, Who, git, near, ref, say
+from ..common import OUT, ROOT, Fail, Steps, Who, git, make_hint, near, ref, say
 from ..repository import base_name, order, prefix_of, topic_named
 from ..source import base_commit
 from ..state import commit_set, start_of, what_below
@@ -124,4 +124,4 @@ def work(args: argparse.Namespace) -> None:
             "  git am --3way can start from it; the line base: tells what it is. To send against a tree that others have, say where\n"
             "  your clone of it is: make mail LINUX=DIR, with the commit checked out that you send against.")
     print(f"\nNothing was sent. Read the mails; --dry-run shows what would go out. Then, from {ROOT}:\n\n  {SEND} {shlex.quote(near(target))}/*.patch"
-          f"\n\nAfterwards, so that the next version knows of this one:\n\n  series/series mail --topic {args.topic} --sent")
+          f"\n\nAfterwards, so that the next version knows of this one:\n\n  {make_hint('mail')} TOPIC={args.topic} ARGS=--sent")
