@@ -106,7 +106,7 @@ def variant_jobs(base: Base, found: list[Variant], runs: int, first_only: bool, 
     jobs: list[Job] = []
     faults: set[str] = set()
     for v in found:
-        fault = [machine.shown(v.fault)] if v.fault else []
+        fault = [str(v.fault)] if v.fault else []
         key = f'{v.config} {v.fault} {v.head["Test"]} {v.head.get("Env")} {v.head.get("Arguments")} {v.head.get("Append")}'
         if v.fault and key not in faults:
             faults.add(key)
@@ -115,7 +115,7 @@ def variant_jobs(base: Base, found: list[Variant], runs: int, first_only: bool, 
             build = build_job(base, name, v.config, base.rev('set', fault), [(v.scenario(), out)], needs)
             jobs += [build, boot_job(base, name, v.scenario(), out, [build])]
         out = base.out / 'broken' / v.name / '1'
-        patches = fault + ([] if v.empty else [machine.shown(v.path)])
+        patches = fault + ([] if v.empty else [str(v.path)])
         build = build_job(base, f'broken {v.name}', v.config, base.rev('base' if v.head.get('On') else 'set', patches),
                           [(v.scenario(), out)], needs)
         jobs += [build, catch_job(base, v, out, runs, first_only, build)]

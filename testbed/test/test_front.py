@@ -36,7 +36,7 @@ class Toy:
         self.plant('repository', {f'testbed/bin/{name}': '#!/bin/sh\n' + text for name, text in FAKES.items()}, 0o755)
         self.plant('repository', {
             'series/6.12/base': 'PACKAGE=linux-source-6.12\nVERSION=6.12.1\nPREFIX=PATCH\n', 'series/topics': 'toy  fs: | selftests:\n',
-            'series/6.12/toy.order': 'one.patch\n', 'one.patch': patch('fs: One', '2', 'two'),
+            'series/6.12/toy.order': 'one.patch\n', 'one.patch': patch('fs: One', '1 2 3', '1 two 3'),
             'testbed/scenarios/toy.scenario': 'config debug\n' + SCENARIO})
 
     def plant(self, top: str, files: dict[str, str], mode: int = 0o644) -> None:
@@ -50,8 +50,8 @@ class Toy:
 
 
 def patch(subject: str, old: str, new: str, more: str = '') -> str:
-    """A patch of fs/a.c, whose lines are 1, 2 and 3."""
-    lines = ''.join(f'-{n}\n+{new}\n' if n == old else f' {n}\n' for n in '123')
+    """A patch of fs/a.c, whose three lines are the words of OLD, then those of NEW."""
+    lines = ''.join(f' {a}\n' if a == b else f'-{a}\n+{b}\n' for a, b in zip(old.split(), new.split()))
     return f'Subject: {subject}\n\nWhy.\n{more}---\ndiff --git a/fs/a.c b/fs/a.c\n--- a/fs/a.c\n+++ b/fs/a.c\n@@ -1,3 +1,3 @@\n{lines}'
 
 
@@ -77,6 +77,17 @@ def test_run_counts_what_could_not_be_built() -> None:
             assert 'kvm:alpha_test' in got.stdout and 'it does not build' in got.stderr and 'holds no run' not in got.stderr, got
             os.makedirs(t.root + '/out/run/6.12/early', exist_ok=True)
             shutil.copy(t.root + '/out/run/6.12/toy/verdict.json', t.root + '/out/run/6.12/early')
+
+
+VARIANT = 'Test: kvm:alpha_test s\nConfig: debug\nFault: fault\nFingerprint: not ok\n'
+
+
+def test_broken_finds_its_patches_from_any_folder() -> None:
+    with toy() as t:
+        t.plant('repository', {'testbed/broken/toy/v.patch': patch('Broken', 'one two 3', 'one two three', '\n' + VARIANT),
+                               'testbed/faults/toy/fault.patch': patch('Fault', '1 two 3', 'one two 3')})
+        got = t.run('broken', '--runs', '1', cwd='/')
+        assert f'0 of 1{" " * 3}' in got.stdout, got
 
 
 def cases() -> list[Case]:
