@@ -85,6 +85,8 @@ def judge_test(test: scenariofile.Test, section: Section | None, splats: list[Sp
     faults: list[str] = []
     unknown: list[str] = []
     skipped: list[str] = []
+    # Where a test may fail, a failure proves no more than a SKIP.
+    failures = skipped if test.may_fail else faults
     subrows: list[Row] = []
     for splat in splats:
         if splat['kind'] == 'lost':
@@ -98,7 +100,9 @@ def judge_test(test: scenariofile.Test, section: Section | None, splats: list[Sp
             if test.required and not excuse:
                 verdict, reason = 'FAIL', f'skipped, but required: {reason}'
         if verdict == 'FAIL':
-            faults.append(f'not ok: {result["name"]}' if result['verdict'] == 'FAIL' else f'{result["name"]} {reason}')
+            failures.append(f'not ok: {result["name"]}' if result['verdict'] == 'FAIL' else f'{result["name"]} {reason}')
+            if test.may_fail:
+                verdict, reason = 'SKIP', f'failed, as it may here: {reason}'.removesuffix(': ')
         subrows.append(row(test.name, verdict, reason, subtest=result['name'], said=result['said']))
 
     rc = section.rc
@@ -122,10 +126,10 @@ def judge_test(test: scenariofile.Test, section: Section | None, splats: list[Sp
         words = [line.strip() for line in section.lines if line.strip()]
         if test.kind == 'exit' and words:
             text += f', its last words: {words[-1][:120]}'
-        # With a broken plan the status only says why it is broken.
-        (unknown if unknown else faults).append(text)
+        # With a broken plan the status only says why it is broken. No test may crash.
+        (unknown if unknown or (test.may_fail and 'killed' in text) else failures).append(text)
     if rc == 4 and parsed.rows and not any(r['verdict'] == 'SKIP' for r in parsed.rows):
-        faults.append('exit status 4 (skipped), but no result says so')
+        failures.append('exit status 4 (skipped), but no result says so')
     if skipped and test.required:
         faults.append(f'skipped, but required: {skipped[0]}')
 

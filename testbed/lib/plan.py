@@ -8,12 +8,11 @@ from typing import Any
 import checkrun
 import machine
 import results
-import scenariofile
 import variants
 from jobs import BUILD, CHECK, MACHINE, Job
 from rows import row
 from machine import commit_of, series
-from patchset.common import ROOT
+from patchset.common import ROOT, Fail
 from scenariofile import Scenario
 from variants import Variant
 
@@ -175,20 +174,22 @@ def check_jobs(bases: list[Base], full: list[Base], out: Path) -> list[Job]:
     return jobs
 
 
-def bisect_jobs(base: Base, config: str = 'debug') -> list[Job]:
-    """Each commit of each topic, with the topic's selftests on top, booted with the topic's
-    scenario: what a bisect would meet."""
+def bisect_jobs(base: Base, scenarios: list[Scenario]) -> list[Job]:
+    """Each commit of each topic, with the topic's selftests on top, booted with the scenario that
+    says "commits TOPIC": what a bisect would meet."""
     jobs: list[Job] = []
     for topic in base.show['topics']:
-        scenario = next((s for s in scenariofile.every(base.name) if s.name == f'{topic["name"]}.{config}'), None)
         tests = [p['path'] for p in topic['patches'] if p['selftest']]
         plain = [p['path'] for p in topic['patches'] if not p['selftest']]
-        if not scenario:
-            continue
+        found = next((s for s in scenarios if topic['name'] in s.commits), None)
+        if plain and not found:
+            raise Fail(f'topic {topic["name"]}', f'no scenario for base {base.name} boots its commits',
+                       f'write the line "commits {topic["name"]}" into one of testbed/scenarios')
         for n in range(1, len(plain)):
-            def rev(n: int = n, plain: list[str] = plain, tests: list[str] = tests) -> str:
-                return series(base.name, 'commits', '--onto', commit_of(base.start(topic["name"])), *plain[:n], *tests)
-            name = f'{topic["name"]} up to {Path(plain[n - 1]).stem}'
+            def rev(n: int = n, topic: str = topic['name'], plain: list[str] = plain, tests: list[str] = tests) -> str:
+                return series(base.name, 'commits', '--onto', commit_of(base.start(topic)), *plain[:n], *tests)
+            assert found
+            scenario, name = found.of_a_commit(), f'{topic["name"]} up to {Path(plain[n - 1]).stem}'
             out = base.out / 'bisect' / f'{topic["name"]}-{n:02}'
             build = build_job(base, name, scenario.config, rev, [(scenario, out)], [])
             jobs += [build, boot_job(base, name, scenario, out, [build])]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Reads testbed/scenarios/*.scenario; testbed/scenarios/README describes the format."""
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / 'scenarios'
@@ -19,6 +19,11 @@ class Test:
     required: bool
     seconds: int
     args: list[str] = field(default_factory=list)
+    may_fail: bool = False
+
+    @property
+    def need(self) -> str:
+        return 'may-fail' if self.may_fail else 'required' if self.required else 'optional'
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Scenario:
     may_skip: dict[tuple[str, str], str] = field(default_factory=dict)
     guest: str = ''
     device: str = ''
+    commits: list[str] = field(default_factory=list)     # topics
 
     def guest_list(self) -> str:
         """What the guest's init reads: a line for each test."""
@@ -53,10 +59,13 @@ class Scenario:
         if not kept:
             raise ScenarioError(f'{self.name} has no test {name}, only {" ".join(t.name for t in self.tests)}')
         if args:
-            kept = [Test(t.name, t.kind, t.required, t.seconds, args) for t in kept]
+            kept = [replace(t, args=args) for t in kept]
         skips = {k: v for k, v in self.may_skip.items() if k[0] == name}
-        return Scenario(self.name, self.path, self.config, self.timeout, self.memory, self.append, self.bases, self.when,
-                        self.on, self.patches, [], kept, skips, self.guest, self.device)
+        return replace(self, console=[], tests=kept, may_skip=skips)
+
+    def of_a_commit(self) -> 'Scenario':
+        """The same boot for a commit in the midst of a topic: what its tests want may come later."""
+        return replace(self, console=[], tests=[replace(t, required=False, may_fail=True) for t in self.tests])
 
 
 def _test(words: list[str]) -> Test:
@@ -67,11 +76,11 @@ def _test(words: list[str]) -> Test:
         raise ScenarioError(f'test name "{name}" is not COLLECTION:TEST')
     if kind not in ('ktap', 'exit'):
         raise ScenarioError(f'kind "{kind}" of {name} is neither ktap nor exit')
-    if need not in ('required', 'optional'):
-        raise ScenarioError(f'"{need}" of {name} is neither required nor optional')
+    if need not in ('required', 'optional', 'may-fail'):
+        raise ScenarioError(f'"{need}" of {name} is none of required, optional and may-fail')
     if not re.fullmatch('[1-9][0-9]*', seconds):
         raise ScenarioError(f'"{seconds}" of {name} is not a number of seconds')
-    return Test(name, kind, need == 'required', int(seconds), words[4:])
+    return Test(name, kind, need == 'required', int(seconds), words[4:], need == 'may-fail')
 
 
 def _line(scenario: Scenario, key: str, rest: list[str]) -> None:
@@ -89,6 +98,10 @@ def _line(scenario: Scenario, key: str, rest: list[str]) -> None:
         if rest[0] not in WHEN:
             raise ScenarioError(f'when is one of {", ".join(WHEN)}, not "{rest[0]}"')
         scenario.when = rest[0]
+    elif key == 'commits':
+        if not rest:
+            raise ScenarioError('commits wants the name of a topic')
+        scenario.commits = rest
     elif key in ('base', 'on'):
         if not rest or (key == 'on' and not set(rest) <= {'set', 'base'}):
             raise ScenarioError('on wants set, base or both' if key == 'on' else 'base wants the name of a base')
@@ -161,7 +174,7 @@ def text(s: Scenario) -> str:
     lines += [f'guest {s.guest}'] if s.guest else []
     lines += [f'device {s.device}'] if s.device else []
     lines += [f'patch {p}' for p in s.patches] + [f'console {c}' for c in s.console]
-    lines += [' '.join(['test', t.name, t.kind, 'required' if t.required else 'optional', str(t.seconds)] + t.args)
-              for t in s.tests]
+    lines += [f'commits {" ".join(s.commits)}'] if s.commits else []
+    lines += [' '.join(['test', t.name, t.kind, t.need, str(t.seconds)] + t.args) for t in s.tests]
     lines += [f'may-skip {test} {subtest} {why}' for (test, subtest), why in s.may_skip.items()]
     return ''.join(line + '\n' for line in lines)

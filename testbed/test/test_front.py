@@ -18,7 +18,7 @@ FAKES = {'setup': 'echo "$*" >> "$0.log"\n',
                    'mkdir -p "$o/arch/x86/boot"; echo image > "$o/arch/x86/boot/bzImage"\n',
          'selftests': '',
          'initramfs': 'while [ "$1" != --out ]; do shift; done; echo > "$2"\n',
-         'vm': f'[ "$1" != --check ] || exit 0; while [ "$1" != --out ]; do shift; done; cp {GOLDEN}/runs/clean/* "$2"\n'}
+         'vm': f'[ "$1" != --check ] || exit 0; while [ "$1" != --out ]; do shift; done; d={GOLDEN}/runs/clean; cp $d/*.log $d/end "$2"\n'}
 SCENARIO = 'base 6.12\nwhen run\ntimeout 100\ntest kvm:alpha_test ktap required 30\ntest kvm:beta_test exit optional 30\n'
 GIT = ('git', '-c', 'user.name=a', '-c', 'user.email=a@mail.test', '-c', 'commit.gpgsign=false')
 
@@ -88,6 +88,18 @@ def test_broken_finds_its_patches_from_any_folder() -> None:
                                'testbed/faults/toy/fault.patch': patch('Fault', '1 two 3', 'one two 3')})
         got = t.run('broken', '--runs', '1', cwd='/')
         assert f'0 of 1{" " * 3}' in got.stdout, got
+
+
+def test_each_commit_is_booted_and_its_tests_may_fail() -> None:
+    with toy() as t:
+        t.plant('repository', {'checks/good': '#!/bin/sh\n# check: per repository\n# check: about 1\nprintf "KTAP version 1\\n1..1\\nok 1 a\\n"\n',
+                               'testbed/bin/vm': read(t.root + '/testbed/bin/vm').replace('runs/clean', 'runs/may-fail')}, 0o755)
+        t.plant('repository', {'series/6.12/toy.order': 'one.patch\nthree.patch\n', 'three.patch': patch('fs: Three', '1 two 3', '1 two three')})
+        got = t.run('test', ALL='1')
+        assert got.returncode == 2 and 'topic toy: no scenario for base 6.12 boots its commits' in got.stderr, got
+        t.plant('repository', {'testbed/scenarios/toy.scenario': 'config debug\ncommits toy\n' + SCENARIO})
+        got = t.run('test', ALL='1')
+        assert got.returncode == 1 and '6.12: toy: FAILED' in got.stderr and '6.12: toy up to one: ok' in got.stderr, got
 
 
 def cases() -> list[Case]:

@@ -9,6 +9,7 @@ import sys
 import console
 import scenariofile
 from common import TESTBED, Case, folder, named_cases, read, write
+from patchset import repository
 
 TEXT = read(os.path.join(TESTBED, 'splats'))
 POLICY = console.Policy(TEXT)
@@ -112,11 +113,14 @@ def test_a_scenario_is_read() -> None:
 
 
 def test_a_scenario_written_out_is_read_the_same() -> None:
-    more = 'memory 2G\nappend a=b c\nguest g\ndevice d\nbase 6.12 7.3\nwhen all\non set base\npatch a b\nconsole x .*y\nmay-skip kvm:a s why not\n'
+    more = 'memory 2G\nappend a=b c\nguest g\ndevice d\nbase 6.12 7.3\nwhen all\ncommits t u\non set base\npatch a b\nconsole x .*y\nmay-skip kvm:a s why not\n'
     got = scenario(GOOD + more)
     back = scenario(scenariofile.text(got))
     assert dataclasses.replace(back, path=got.path) == got, back
     assert got.only('kvm:a', ['-r', 'z']).tests[0].args == ['-r', 'z']
+    commit = got.of_a_commit()
+    assert 'test kvm:a ktap may-fail 5 -v 3\n' in scenariofile.text(commit) and commit.tests[0].may_fail and not got.tests[0].may_fail
+    assert dataclasses.replace(scenario(scenariofile.text(commit)), path=got.path) == commit
 
 
 def test_a_scenario_for_the_base_alone_boots_the_base() -> None:
@@ -130,7 +134,7 @@ def test_a_scenario_with_a_typo_is_refused() -> None:
                      ('config debug', 'config debug\nconfig plain'), ('test kvm:a ktap required 5 -v 3', ''),
                      ('-v 3', '\ntest kvm:a ktap required 5'), ('-v 3', '\nmay-skip kvm:a sub'),
                      ('-v 3', '\nmay-skip kvm:b sub a reason'),
-                     ('-v 3', '\nwhen never'), ('-v 3', '\non moon'), ('-v 3', '\nconsole a(b'), ('-v 3', '\nbase')):
+                     ('-v 3', '\nwhen never'), ('-v 3', '\non moon'), ('-v 3', '\nconsole a(b'), ('-v 3', '\nbase'), ('-v 3', '\ncommits')):
         assert old in GOOD
         try:
             scenario(GOOD.replace(old, new))
@@ -149,6 +153,12 @@ def test_the_scenarios_of_the_house_are_sound() -> None:
             assert os.path.exists(os.path.join(TESTBED, 'configs', part + '.config')), f'{name}: no config {part}'
         assert any(t.required for t in got.tests), f'{name}: requires no test, so it could pass with none'
         assert all(t.seconds < got.timeout for t in got.tests), f'{name}: a test may outlast the machine'
+
+
+def test_the_commits_of_each_topic_have_a_scenario() -> None:
+    for base in repository.bases():
+        found = [topic for s in scenariofile.every(base) for topic in s.commits]
+        assert sorted(found) == sorted(t.name for t in repository.present(base=base) if repository.order(t.name, base=base)), (base, found)
 
 
 def test_each_config_asks_for_a_symbol_once() -> None:
