@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What `make run`, `make test` and `make broken` are made of: jobs, and what each needs."""
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import variants
 from jobs import BUILD, CHECK, MACHINE, Job
 from rows import row
 from machine import commit_of, series
-from patchset.common import ROOT, Fail
+from patchset.common import ROOT, Fail, git
 from scenariofile import Scenario
 from variants import Variant
 
@@ -30,6 +31,12 @@ class Base:
 
     def _fetch(self, _job: Job) -> None:
         series(self.name, 'commits')
+
+    def what(self) -> str:
+        """The base that was fetched: the package that was imported, or the user's tree."""
+        commit = commit_of(self.ref('base'))
+        linux = os.environ.get('LINUX')
+        return f'{linux} at {commit[:12]}' if linux else git('show', '-s', '--format=%s', commit)
 
     def start(self, topic: str) -> str:
         """What the topic's first patch goes onto."""

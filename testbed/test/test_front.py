@@ -2,6 +2,7 @@
 """What testbed/bin/run and its like make of a toy repository on a toy kernel. The programs that
 build and boot are made of shell."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,19 @@ def test_run_shows_the_verdict() -> None:
         got = t.run('run')
         assert got.returncode == 0 and 'scenarios: 1 passed, 0 failed, 0 errors' in got.stdout, got
         assert 'kvm:alpha_test' in read(t.root + '/out/run/6.12.tsv')
+        assert re.search(f'^{t.linux} at [0-9a-f]{{12}} with the set, commit [0-9a-f]{{12}}$', got.stdout, re.M), got
+        got = t.run('run', '--rev', 'set/6.12/base')
+        assert re.search('^set/6.12/base, commit [0-9a-f]{12}$', got.stdout, re.M) and 'with the set' not in got.stdout, got
+
+
+def test_run_names_the_package_that_was_imported() -> None:
+    with toy() as t:
+        t.run('run')
+        git = ('--git-dir', t.root + '/build/git')
+        commit = subprocess.run([*GIT, *git, 'commit-tree', 'set/6.12/base^{tree}', '-m', 'linux-source-6.12 6.12.1-3'], check=True, text=True, stdout=subprocess.PIPE)
+        subprocess.run([*GIT, *git, 'update-ref', 'refs/base/linux-source-6.12/6.12.1-3', commit.stdout.strip()], check=True)
+        got = t.run('run', LINUX='')
+        assert '\nlinux-source-6.12 6.12.1-3 with the set, commit ' in got.stdout, got
 
 
 def test_run_counts_what_could_not_be_built() -> None:
