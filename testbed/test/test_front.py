@@ -21,6 +21,7 @@ FAKES = {'setup': 'echo "$*" >> "$0.log"\n',
          'initramfs': 'while [ "$1" != --out ]; do shift; done; echo > "$2"\n',
          'vm': f'[ "$1" != --check ] || exit 0; while [ "$1" != --out ]; do shift; done; d={GOLDEN}/runs/clean; cp $d/*.log $d/end "$2"\n'}
 SCENARIO = 'base 6.12\nwhen run\ntimeout 100\ntest kvm:alpha_test ktap required 30\ntest kvm:beta_test exit optional 30\n'
+CHECK = '#!/bin/sh\n# check: per repository\n# check: about 1\nprintf "KTAP version 1\\n1..1\\nok 1 a\\n"\n'
 GIT = ('git', '-c', 'user.name=a', '-c', 'user.email=a@mail.test', '-c', 'commit.gpgsign=false')
 
 
@@ -72,6 +73,24 @@ def test_run_shows_the_verdict() -> None:
         assert re.search('^set/6.12/base, commit [0-9a-f]{12}$', got.stdout, re.M) and 'with the set' not in got.stdout, got
 
 
+def test_what_cannot_be_run_is_told_by_the_exit_status() -> None:
+    with toy() as t:
+        t.plant('repository', {'checks/good': CHECK}, 0o755)
+        t.run('run')
+        for program in ('run', 'test'):
+            got = t.run(program, LINUX='/gone')
+            assert got.returncode == 2 and 'LINUX=/gone: there is no such folder' in got.stdout + got.stderr, got
+            assert 'Every row' not in got.stdout, got
+
+
+def test_test_removes_nothing_before_it_knows_the_base() -> None:
+    with toy() as t:
+        t.plant('repository', {'out/test/kept': ''})
+        got = t.run('test', BASE='9.9')
+        assert got.returncode == 2 and 'BASE=9.9: is no base' in got.stderr, got
+        assert os.path.exists(t.root + '/out/test/kept') and not os.path.exists(t.root + '/testbed/bin/setup.log')
+
+
 def test_run_names_the_package_that_was_imported() -> None:
     with toy() as t:
         t.run('run')
@@ -106,7 +125,7 @@ def test_broken_finds_its_patches_from_any_folder() -> None:
 
 def test_each_commit_is_booted_and_its_tests_may_fail() -> None:
     with toy() as t:
-        t.plant('repository', {'checks/good': '#!/bin/sh\n# check: per repository\n# check: about 1\nprintf "KTAP version 1\\n1..1\\nok 1 a\\n"\n',
+        t.plant('repository', {'checks/good': CHECK,
                                'testbed/bin/vm': read(t.root + '/testbed/bin/vm').replace('runs/clean', 'runs/may-fail')}, 0o755)
         t.plant('repository', {'series/6.12/toy.order': 'one.patch\nthree.patch\n', 'three.patch': patch('fs: Three', '1 two 3', '1 two three')})
         got = t.run('test', ALL='1')
