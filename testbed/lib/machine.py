@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import checkrun
 import console
 import judge
 import scenariofile
@@ -33,11 +34,18 @@ LOGS = ('console.log', 'tests.log', 'qmp.log', 'qemu.err', 'end', 'vm.log', 'ver
 
 @contextmanager
 def ready(what: str) -> Iterator[None]:
-    """Installs what is missing, refuses a QEMU or ACCEL that cannot work, and holds build/
-    for one run; our own programs below us share it."""
+    """Installs what is missing, refuses a QEMU or ACCEL that cannot work, and holds build/."""
     for argv in (['setup', what], ['vm', '--check']):
         if subprocess.run([str(BIN / argv[0]), *argv[1:]], check=False).returncode:
             sys.exit(2)
+    with building():
+        yield
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Holds build/, with its one tree and one object folder per config, for one run; our own
+    programs below us share it."""
     (ROOT / 'build').mkdir(exist_ok=True)
     with open(ROOT / 'build' / '.lock', 'a', encoding='utf-8') as file:
         if not os.environ.get('TESTBED_LOCKED'):
@@ -203,10 +211,16 @@ def at_test(out: Path, scenario: Scenario) -> str:
 def main(work: Callable[[], int]) -> None:
     """Runs a program's work(), which returns its exit status; errors name thing, cause and way out."""
     name = Path(sys.argv[0]).name
+    # Programs below us run in the top folder.
+    if os.environ.get('LINUX'):
+        os.environ['LINUX'] = os.path.abspath(os.environ['LINUX'])
     try:
         sys.exit(work())
     except Fail as error:
         print(f'{name}: error: {error.text}', file=sys.stderr)
+        sys.exit(2)
+    except checkrun.CheckError as error:
+        print(f'{name}: error: {error}', file=sys.stderr)
         sys.exit(2)
     except scenariofile.ScenarioError as error:
         print(f'{name}: error: {error}\n{name}: what to do: testbed/scenarios/README has the format', file=sys.stderr)

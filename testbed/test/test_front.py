@@ -83,6 +83,14 @@ def test_what_cannot_be_run_is_told_by_the_exit_status() -> None:
             assert 'Every row' not in got.stdout, got
 
 
+def test_a_relative_linux_is_the_users() -> None:
+    with toy() as t:
+        t.plant('repository', {'checks/good': CHECK.replace('repository', 'base') + '[ -e "$LINUX/Kconfig" ]\n'}, 0o755)
+        for program in ('run', 'test', 'check'):
+            got = t.run(program, cwd=os.path.dirname(t.linux), LINUX='linux')
+            assert got.returncode == 0, got
+
+
 def test_test_removes_nothing_before_it_knows_the_base() -> None:
     with toy() as t:
         t.plant('repository', {'out/test/kept': ''})
