@@ -19,7 +19,7 @@ PROG = Path(sys.argv[0]).name
 
 def die(thing: str, cause: str, todo: str) -> NoReturn:
     """The check cannot do its work at all: its reader calls that an error."""
-    print(f'{PROG}: error: {thing}: {cause}\n{PROG}: what to do: {todo}', file=sys.stderr)
+    print(f'{PROG}: error: {thing}: {cause}\n  what to do: {todo}', file=sys.stderr)
     sys.exit(2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -29,7 +30,15 @@ class Fail(Exception):
 
     def __init__(self, thing: str, cause: str, todo: str = ""):
         super().__init__(f"{thing}: {cause}")
-        self.text = f"{thing}: {cause}" + (f"\n  to do: {todo}" if todo else "")
+        self.text = f"{thing}: {cause}" + (f"\n  what to do: {todo}" if todo else "")
+
+
+class SystemFail(Fail):
+    """An error of the system, such as a full disk or a file of somebody else's."""
+
+    def __init__(self, error: OSError):
+        todo = "free some disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"see that {ROOT} is yours to read and write"
+        super().__init__(str(error.filename or "the system"), error.strerror or str(error), f"{todo}, and run again")
 
 
 def say(text: str) -> None:

@@ -493,7 +493,7 @@ t_bases_nonsense_is_refused_by_every_verb() {
 		# shellcheck disable=SC2086 # words
 		BASE=nonsense fails series/series $verb
 		is "$(cat "$(said)")" "series ${verb%% *}: error: BASE=nonsense: is no base of this set
-  to do: give one of: 6.12"
+  what to do: give one of: 6.12"
 	done
 }
 
@@ -744,6 +744,13 @@ t_src_touches_only_what_differs() {
 	is "$(git -C build/6.12/src rev-parse 'HEAD^{tree}')" "$full_tree"
 	fails series/series checkout nonsense
 	series/series tree       # both worktrees side by side
+}
+
+t_an_error_of_the_system_is_no_traceback() {
+	rm build/series.lock
+	mkdir build/series.lock
+	fails series/series commits
+	says "$(said)" "error: $PWD/build/series.lock: Is a directory" "what to do: see that $PWD is yours"
 }
 
 t_two_runs_at_once_wait_for_each_other() {

@@ -7,7 +7,7 @@ prog=${0##*/}
 # die THING CAUSE WHAT-TO-DO: every error names all three.
 die() {
 	printf '%s: error: %s: %s\n' "$prog" "$1" "$2" >&2
-	[ $# -lt 3 ] || printf '%s: what to do: %s\n' "$prog" "$3" >&2
+	[ $# -lt 3 ] || printf '  what to do: %s\n' "$3" >&2
 	exit "${die_status:-2}"
 }
 

@@ -21,7 +21,7 @@ import checkrun
 import console
 import judge
 import scenariofile
-from patchset.common import ROOT, Fail
+from patchset.common import ROOT, Fail, SystemFail
 from scenariofile import Scenario
 
 TESTBED = ROOT / 'testbed'
@@ -222,8 +222,13 @@ def main(work: Callable[[], int]) -> None:
     except checkrun.CheckError as error:
         print(f'{name}: error: {error}', file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        print(f'{name}: error: {SystemFail(error).text}', file=sys.stderr)
+        sys.exit(2)
     except scenariofile.ScenarioError as error:
-        print(f'{name}: error: {error}\n{name}: what to do: testbed/scenarios/README has the format', file=sys.stderr)
+        print(f'{name}: error: {error}\n  what to do: testbed/scenarios/README has the format', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f'\n{name}: interrupted; run it again to go on', file=sys.stderr)

@@ -109,6 +109,14 @@ def test_run_names_the_package_that_was_imported() -> None:
         assert '\nlinux-source-6.12 6.12.1-3 with the set, commit ' in got.stdout, got
 
 
+def test_a_full_disk_is_no_traceback() -> None:
+    with toy() as t:
+        os.makedirs(t.root + '/out/run')
+        os.symlink('/dev/full', t.root + '/out/run/6.12.tsv')
+        got = t.run('run')
+        assert got.returncode == 2 and 'run: error: the system: No space left on device\n  what to do: free some disk' in got.stderr, got
+
+
 def test_run_counts_what_could_not_be_built() -> None:
     with toy() as t:
         t.plant('repository', {'testbed/scenarios/early.scenario': 'config bad\n' + SCENARIO})
