@@ -32,7 +32,7 @@ run: ## fetch the base, apply the set, build, boot, run the kselftests, show the
 .PHONY: test
 test: ## run everything that CI checks; ALL=1 adds what takes hours
 	@$(python) test
-	@testbed/bin/test
+	@testbed/bin/test $(ARGS)
 
 .PHONY: check
 check: ## run one check, NAME=docs for instance, or list them
@@ -42,7 +42,7 @@ check: ## run one check, NAME=docs for instance, or list them
 .PHONY: broken
 broken: ## boot each broken variant RUNS=5 times: its test must fail, with its fingerprint
 	@$(python) run
-	@testbed/bin/broken --runs $(or $(RUNS),5) $(ARGS)
+	@testbed/bin/broken $(if $(RUNS),--runs $(RUNS)) $(ARGS)
 
 .PHONY: bench
 bench: ## compare the set with the base: what irqfds cost; QUICK=1 boots each only twice
@@ -60,9 +60,9 @@ refresh: ## write the commits of build/tree back as .patch files and new files
 	@$(series) refresh $(ARGS)
 
 .PHONY: series
-series: ## write out/BASE/TOPIC/*.patch for git am
+series: ## write out/BASE/TOPIC/*.patch for git am, of all topics or of TOPIC=
 	@$(tools)
-	@$(series) format $(ARGS)
+	@$(series) format $(if $(TOPIC),--topic $(TOPIC)) $(ARGS)
 
 .PHONY: apply
 apply: ## apply the set, or TOPIC=, to your own git tree LINUX=DIR, on a new branch
@@ -85,5 +85,5 @@ setup: ## install what run and test need (they do so themselves)
 
 .PHONY: clean
 clean: ## remove out/ and build/, but not build/tree with work that refresh has not written
-	@$(series) tree --check
-	@rm -rf out build
+	@$(tools)
+	@bash -ec '. testbed/lib/common.sh; one_at_a_time build; $(series) tree --check; rm -rf out build' clean

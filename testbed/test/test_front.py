@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What testbed/bin/run and its like make of a toy repository on a toy kernel. The programs that
 build and boot are made of shell."""
+import fcntl
 import os
 import re
 import shutil
@@ -47,6 +48,9 @@ class Toy:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             write(path, text, mode)
 
+    def make(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return run('make', '--no-print-directory', '-C', self.root, f'LINUX={self.linux}', *words)
+
     def run(self, program: str, *words: str, cwd: str = '', **env: str) -> subprocess.CompletedProcess[str]:
         return run(f'{self.root}/testbed/bin/{program}', *words, env={'LINUX': self.linux, **env}, cwd=cwd or self.root)
 
@@ -89,6 +93,28 @@ def test_a_relative_linux_is_the_users() -> None:
         for program in ('run', 'test', 'check'):
             got = t.run(program, cwd=os.path.dirname(t.linux), LINUX='linux')
             assert got.returncode == 0, got
+
+
+def test_make_passes_on_what_it_is_given() -> None:
+    with toy() as t:
+        got = t.make('broken', 'ARGS=--tries 3')
+        assert got.returncode == 0 and 'not allowed' not in got.stderr, got
+        got = t.make('test', 'ARGS=--topic toy')
+        assert got.returncode and 'unrecognized arguments: --topic toy' in got.stderr, got
+        got = t.make('series', 'TOPIC=gone')
+        assert got.returncode and 'TOPIC=gone: there is no such topic' in got.stderr, got
+
+
+def test_make_clean_leaves_a_running_build_alone() -> None:
+    with toy() as t:
+        t.plant('repository', {'build/o/a': '', 'out/a': ''})
+        with open(t.root + '/build/.lock', 'a', encoding='utf-8') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            got = t.make('clean')
+            assert got.returncode and 'clean: error: build: another run is at work there' in got.stderr, got
+            assert os.path.exists(t.root + '/build/o/a') and os.path.exists(t.root + '/out/a')
+        got = t.make('clean')
+        assert got.returncode == 0 and not os.path.exists(t.root + '/build') and not os.path.exists(t.root + '/out'), got
 
 
 def test_test_removes_nothing_before_it_knows_the_base() -> None:

@@ -225,7 +225,7 @@ def test_a_machine_without_python_is_told_so() -> None:
             for name in os.listdir(directory):
                 if not name.startswith('python') and not os.path.lexists(f'{path}/{name}'):
                     os.symlink(f'{directory}/{name}', f'{path}/{name}')
-        for target in ('run', 'test', 'check', 'broken', 'bench', 'tree', 'refresh', 'series', 'apply', 'mail'):
+        for target in ('run', 'test', 'check', 'broken', 'bench', 'tree', 'refresh', 'series', 'apply', 'mail', 'clean'):
             got = run('make', '-C', os.path.dirname(TESTBED), target, env={'PATH': path, 'NO_INSTALL': '1'})
             words = re.sub(r'^make.*\n', '', got.stderr, flags=re.M)
             assert got.returncode and words.count('error:') == 1 and 'missing: python3' in words, (target, got)
