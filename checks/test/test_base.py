@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """The checks of a base: applies, round-trip, maintainers and docs, with a kernel tree of a few
 files and a set of a few patches."""
+import fcntl
 import os
 import shutil
 import subprocess
+import threading
+import time
 import unittest
 
 import checkrun
@@ -176,3 +179,19 @@ class Base(Scratch):
         self.plant({page: GOOD})
         self.patches(page=PAGE.replace('+   new', '+   other'))
         self.assert_verdict(self.look('docs'), 'FAIL', [there], 'docs')
+        self.assertNotIn('waiting', self.log('docs'))
+        self.patches(page=PAGE)
+        with open(self.root / 'build/6.12/docs/.lock', 'a', encoding='utf-8') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
+            def release() -> None:
+                for _ in range(600):
+                    if 'waiting' in self.log('docs'):
+                        break
+                    time.sleep(0.1)
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            other = threading.Thread(target=release)
+            other.start()
+            self.assert_verdict(self.look('docs'), 'PASS', [], 'docs')
+            other.join()
+        self.assertIn('waiting for another run to finish with build/6.12/docs', self.log('docs'))

@@ -71,7 +71,8 @@ class Contract(Scratch):
     def test_a_header_that_is_wrong_is_refused(self) -> None:
         for head in ('', '# check: per repository\n', '# check: about 1\n', '# check: per moon\n# check: about 1\n',
                      '# check: per base\n# check: about long\n', '# check: per base\n# check: about 1\n# check: needs luck\n',
-                     '# check: per base\n# check: per topic\n# check: about 1\n', '# check: per base\n# check: about 1\n# check: weekly\n'):
+                     '# check: per base\n# check: per topic\n# check: about 1\n', '# check: per base\n# check: about 1\n# check: weekly\n',
+                     '# check: per base\n# check: about 1\n# check: setup moon\n'):
             with self.subTest(head):
                 self.plant({'checks/planted': SPDX + head + GOOD}, 0o755)
                 with self.assertRaises(checkrun.CheckError):

@@ -5,6 +5,8 @@ A check is an executable file in checks/. Its first lines say, for the machine:
     check: per repository|base|topic    how often it runs
     check: about SECONDS                roughly how long it takes, alone and with warm caches
     check: needs build                  if it builds in build/, so that no other build may run
+    check: setup docs                   if `testbed/bin/setup docs` gets all that it runs; test
+                                        if not given
 It runs in the top folder of the repository, with BASE, BASE_COMMIT, TIP (of the topic, or
 of the whole set), TOPIC (empty unless it is per topic) and OUT, an empty folder of its own.
 It prints KTAP with a plan, and exits with 0 if and only if nothing failed. Anything else
@@ -44,6 +46,7 @@ class Check:
     per: str
     about: int
     needs_build: bool
+    setup: str = 'test'
 
 
 @dataclass
@@ -60,7 +63,7 @@ def load(path: Path) -> Check:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckError(f'{path}: cannot be read: {error}') from error
     for line in text:
-        match = re.match(r'(?:#\s*)?check:\s+(per|about|needs)\s+(\S+)\s*$', line.strip())
+        match = re.match(r'(?:#\s*)?check:\s+(per|about|needs|setup)\s+(\S+)\s*$', line.strip())
         if match:
             if match[1] in found:
                 raise CheckError(f'{path}: says "check: {match[1]}" twice; leave one line')
@@ -73,7 +76,9 @@ def load(path: Path) -> Check:
         raise CheckError(f'{path}: does not say "check: about SECONDS"; add that line to its header')
     if found.get('needs', 'build') != 'build':
         raise CheckError(f'{path}: needs {found["needs"]}; only "check: needs build" is known')
-    return Check(path.name, path, found['per'], int(found['about']), 'needs' in found)
+    if found.get('setup', 'docs') != 'docs':
+        raise CheckError(f'{path}: says "check: setup {found["setup"]}"; only "check: setup docs" is known')
+    return Check(path.name, path, found['per'], int(found['about']), 'needs' in found, found.get('setup', 'test'))
 
 
 def find(root: Path) -> list[Check]:

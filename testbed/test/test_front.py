@@ -117,6 +117,14 @@ def test_make_clean_leaves_a_running_build_alone() -> None:
         assert got.returncode == 0 and not os.path.exists(t.root + '/build') and not os.path.exists(t.root + '/out'), got
 
 
+def test_the_pages_alone_need_no_compilers() -> None:
+    with toy() as t:
+        t.plant('repository', {'checks/good': CHECK, 'checks/pages': CHECK.replace('about 1', 'about 1\n# check: setup docs')}, 0o755)
+        for names, what in (('pages', 'docs'), ('good', 'test'), ('pages good', 'test')):
+            assert t.run('check', *names.split()).returncode == 0
+            assert read(t.root + '/testbed/bin/setup.log').split()[-1] == what
+
+
 def test_test_removes_nothing_before_it_knows_the_base() -> None:
     with toy() as t:
         t.plant('repository', {'out/test/kept': ''})
