@@ -50,6 +50,11 @@ def near(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
+def switched_on(name: str) -> bool:
+    """Whether a variable such as ALL=1 is on: not where it is empty or 0."""
+    return os.environ.get(name, "") not in ("", "0")
+
+
 def make_hint(target: str) -> str:
     """How to call make so that it means the same base as this run."""
     words = [f"{k}={shlex.quote(os.environ[k])}" for k in ("BASE", "LINUX") if os.environ.get(k)]

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Collection, Iterable, Optional, Sequence, Union
 
-from .common import BUILD, GITDIR, Fail, Steps, free_disk, git, near, ref, run, say
+from .common import BUILD, GITDIR, Fail, Steps, free_disk, git, near, ref, run, say, switched_on
 from .importer import import_tar
 from .repository import settings
 
@@ -91,8 +91,8 @@ class Package:
         if self.suite:
             say(f"{why}: reading the lists of {self.suite}")
             return self._update_suite()
-        if os.environ.get("NO_INSTALL") == "1":
-            say(f"{why}; NO_INSTALL=1 forbids to run: apt-get update")
+        if switched_on("NO_INSTALL"):
+            say(f"{why}; NO_INSTALL is set, so please type: apt-get update")
             return False
         sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
         if sudo and (not shutil.which("sudo") or run(["sudo", "-n", "true"], check=False).returncode):

@@ -178,9 +178,11 @@ t_base_package_errors_are_clear_and_leave_nothing() {
 	says "$(said)" "no such package"
 	says "$PWD-archive/log" "apt-get update"
 	rm "$PWD-archive/log"
-	NO_INSTALL=1 fails series/series base
+	NO_INSTALL=yes fails series/series base
 	says "$(said)" "apt-get update"
 	[[ ! -e $PWD-archive/log ]] || ! grep update "$PWD-archive/log"
+	NO_INSTALL=0 fails series/series base
+	says "$PWD-archive/log" "apt-get update"
 }
 
 t_base_package_import_cut_off() {

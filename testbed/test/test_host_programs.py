@@ -193,6 +193,9 @@ def test_setup_says_that_a_daemon_cannot_be_downloaded() -> None:
         for word in ('error: toy: ', 'E: Could not resolve', 'what to do', 'apt-get update'):
             assert word in got.stderr, got.stderr
         assert 'update' not in read(path + '/bin/apt-get.log'), 'NO_INSTALL updates lists'
+        if os.geteuid() == 0:
+            setup_of_a_machine(path, 'echo "E: Could not resolve" >&2; exit 100', NO_INSTALL='0')
+            assert 'update' in read(path + '/bin/apt-get.log'), 'NO_INSTALL=0 is off'
         assert not os.path.exists(path + '/tree/build/packages/toy')
 
 
