@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from patchset.common import Fail
+
 FOLDER = Path(__file__).resolve().parents[1] / 'scenarios'
 WHEN = ('run', 'test', 'all')
 
@@ -57,7 +59,7 @@ class Scenario:
         """The same boot with one of its tests, and other arguments if any are given."""
         kept = [t for t in self.tests if t.name == name]
         if not kept:
-            raise ScenarioError(f'{self.name} has no test {name}, only {" ".join(t.name for t in self.tests)}')
+            raise Fail(name, f'is no test of {self.name}', f'give one of: {" ".join(t.name for t in self.tests)}')
         if args:
             kept = [replace(t, args=args) for t in kept]
         skips = {k: v for k, v in self.may_skip.items() if k[0] == name}
@@ -156,7 +158,7 @@ def find(name: str) -> Scenario:
     """A scenario by its name, or by the path of its file."""
     path = Path(name) if '/' in name else FOLDER / f'{name}.scenario'
     if not path.is_file():
-        raise ScenarioError(f'{name}: there is no scenario {path}; there are: {" ".join(names())}')
+        raise Fail(name, 'there is no such file' if '/' in name else 'there is no such scenario', f'give one of: {" ".join(names())}')
     return load(path)
 
 

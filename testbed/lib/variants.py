@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patchset import repository
 from patchset.common import ROOT, Fail
 from scenariofile import Scenario, Test
 
@@ -129,10 +130,15 @@ def every(base: str, topics: list[str]) -> list[Variant]:
     return sorted(found, key=lambda v: (v.config, v.topic, v.head.get('Fault', ''), v.name))
 
 
-def chosen(variants: list[Variant], names: list[str]) -> list[Variant]:
+def chosen(base: str, topics: list[str], names: list[str]) -> list[Variant]:
+    """The variants of a base, or those of them that are named."""
+    variants = every(base, topics)
     for name in names:
         if name not in [v.name for v in variants]:
-            raise Fail(name, 'there is no such broken variant', f'one of: {" ".join(v.name for v in variants)}')
+            others = [b for b in repository.bases() if name in [v.name for v in every(b, [t.name for t in repository.present(base=b)])]]
+            if others:
+                raise Fail(name, f'is a broken variant for BASE={" or ".join(others)}, not {base}', 'give that BASE')
+            raise Fail(name, 'there is no such broken variant', f'give one of: {" ".join(v.name for v in variants)}')
     return [v for v in variants if not names or v.name in names]
 
 

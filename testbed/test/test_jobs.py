@@ -3,10 +3,12 @@
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jobs
+import scenariofile
 import variants
 from common import Case, folder, named_cases, write
 from rows import row
@@ -146,6 +148,20 @@ def test_a_head_with_a_typo_is_refused() -> None:
                 assert lacks in error.text, error.text
                 continue
             raise AssertionError(f'without {lacks} it was not refused')
+
+
+def test_a_name_that_is_not_there_is_answered_with_those_that_are() -> None:
+    def says(work: Callable[[], object], *words: str) -> None:
+        try:
+            work()
+        except Fail as error:
+            assert all(word in error.text for word in words), error.text
+            return
+        raise AssertionError(f'{words}: nothing was refused')
+    says(lambda: variants.chosen('6.12', ['kvm-irqfd'], ['assign-hides-its-lock-order']), 'assign-hides-its-lock-order', 'BASE=7.3, not 6.12')
+    says(lambda: variants.chosen('6.12', ['kvm-irqfd'], ['gone']), 'gone', 'no-flush-of-inject')
+    says(lambda: scenariofile.find('gone'), 'gone', 'give one of', 'kvm-irqfd.debug')
+    says(lambda: scenariofile.find('kvm-irqfd.debug').only('gone', []), 'gone', 'kvm:x86/irqfd_abi_test')
 
 
 def test_the_variants_of_the_house_are_sound() -> None:
