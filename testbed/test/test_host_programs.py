@@ -208,7 +208,10 @@ def test_setup_says_that_qemu_cannot_be_downloaded() -> None:
         write(path + '/tree/build/packages/toy/usr/sbin/toyd', '', 0o755)
         release = 'debian_release() { echo 12 bookworm; }\n'
         apt_get = """case $1 in
-indextargets) [ ! -e "$0.archive" ] || echo "bookworm http://localhost/debian/ main" ;;
+indextargets) [ ! -e "$0.archive" ] || case $3 in
+	*CODENAME*) echo "bookworm http://localhost/debian/ main" ;;
+	*) echo "stable http://localhost/debian/ main" ;;   # as sources.list may call it
+	esac ;;
 update) echo "E: Could not resolve" >&2; exit 100 ;;
 *) exit 99 ;;
 esac
@@ -220,6 +223,25 @@ esac
             assert got.returncode == 2 and 'error: QEMU 11: ' in got.stderr and cause in got.stderr, got
             assert 'QEMU=' in got.stderr, got.stderr
             assert not os.path.exists(path + '/tree/build/packages/qemu')
+
+
+def test_setup_says_that_the_machine_is_of_another_architecture() -> None:
+    with folder() as path:
+        os.makedirs(path + '/bin')
+        write(path + '/bin/uname', '#!/bin/sh\necho aarch64\n', 0o755)
+        got = setup_of_a_machine(path, 'exit 99')
+        assert got.returncode == 2 and 'this machine: is aarch64, not x86-64' in got.stderr, got
+
+
+def test_setup_looks_for_the_linters_where_the_checks_do() -> None:
+    with folder() as path:
+        os.makedirs(path + '/bin')
+        for name in ('codespell', 'pyflakes3', 'mypy'):
+            write(f'{path}/bin/{name}', '#!/bin/sh\n', 0o755)
+        write(path + '/bin/dpkg', '#!/bin/sh\nexit 1\n', 0o755)
+        got = run(os.path.join(BIN, 'setup'), 'test', env={'NO_INSTALL': '1', 'PATH': path + '/bin:' + os.environ['PATH']})
+        lacks = 'codespell' if os.path.exists('/usr/bin/mypy') else 'mypy'
+        assert got.returncode == 2 and re.search(rf'missing:.* {lacks}\b', got.stderr), got
 
 
 def test_a_machine_without_python_is_told_so() -> None:
