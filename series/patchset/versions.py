@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Callable, Sequence
+from typing import Callable
 
-from .common import Fail, encode, ref, say
+from .common import encode, ref, say
 from .package import Package
 from .repository import listed, load
 from .source import base_commit, linux_dir
@@ -30,21 +30,19 @@ def _part(package: Package, version: str) -> str:
     return package.fetch(version, only, package.ref_of(version).replace("refs/base/", "refs/part/") + f"/{key}")
 
 
-def candidates(wanted: Sequence[str] = ()) -> list[Candidate]:
-    """The oldest, the pinned and the newest version of the base's package, or those WANTED; with LINUX=DIR that tree alone."""
+def candidates() -> list[Candidate]:
+    """The oldest, the pinned and the newest version of the base's package; with LINUX=DIR that tree alone."""
     if linux_dir():
         return [("LINUX=DIR", lambda: base_commit()[0])]
     package = Package()
     there = package.archive()
     why: dict[str, list[str]] = {}
-    for v in wanted or ["oldest", package.pinned, "newest"]:
-        full = {"oldest": there[0], "newest": there[-1]}.get(v) or package.of_upstream(there, v) or package.of_upstream(package.imported(), v)
-        if not full and wanted:
-            raise Fail(f"{package.name} {v}", "is not in the archive", f"there is: {', '.join(there)}")
-        if not full:
-            say(f"NOTE: the pinned {package.name} {v} is gone from the archive")
-            continue
-        why.setdefault(full, []).append("pinned" if v == package.pinned else v)
+    pinned = package.of_upstream(there, package.pinned) or package.of_upstream(package.imported(), package.pinned)
+    if not pinned:
+        say(f"NOTE: the pinned {package.name} {package.pinned} is gone from the archive")
+    for reason, version in (("oldest", there[0]), ("pinned", pinned), ("newest", there[-1])):
+        if version:
+            why.setdefault(version, []).append(reason)
 
     def getter(version: str) -> Callable[[], str]:
         return lambda: _part(package, version)

@@ -234,10 +234,8 @@ t_applies_to_oldest_pinned_and_newest() {
 	deb 6.12.4-1 "$PWD-linux"
 	if python3 "$tool" applies > "$PWD-tap"; then return 1; fi
 	says "$PWD-tap" "not ok apply to linux-source-6.12 6.12.4-1 (newest)" "drop-old.patch" "hunk 1 of 1"
-	if python3 "$tool" applies 6.12.4 > "$PWD-tap"; then return 1; fi
-	is "$(grep -c 'ok' "$PWD-tap")" 1
 	sed -i '59s/.*/irqfd line 59/' "$PWD-linux/virt/kvm/eventfd.c"
 	deb 6.12.5-1 "$PWD-linux"
-	if python3 "$tool" applies 6.12.5-1 > "$PWD-tap"; then return 1; fi
+	if python3 "$tool" applies > "$PWD-tap"; then return 1; fi
 	says "$PWD-tap" "adds tools/testing/run.sh, which the base"
 }

@@ -11,9 +11,9 @@ from patchset.state import commit_set  # noqa: E402
 from patchset.versions import candidates  # noqa: E402
 
 
-def applies(*wanted: str) -> list[tuple[str, list[str]]]:
+def applies() -> list[tuple[str, list[str]]]:
     found = []
-    for label, get in candidates(wanted):
+    for label, get in candidates():
         try:
             found.append((f"{len(commit_set(get(), keep=False)[1])} patches apply to {label}", list[str]()))
         except Fail as e:
@@ -28,7 +28,7 @@ def mails(topic: str, *places: str) -> list[tuple[str, list[str]]]:
 
 try:
     with locked("test"):
-        found = applies(*sys.argv[2:]) if sys.argv[1] == "applies" else mails(*sys.argv[2:])
+        found = applies() if sys.argv[1] == "applies" else mails(*sys.argv[2:])
 except Fail as e:
     say(e.text)
     sys.exit(1)

@@ -5,8 +5,7 @@ The parser takes what kselftest.h, kselftest_harness.h and nested KTAP print. Wh
 not KTAP is a diagnostic, since tests print much; but a missing or wrong plan, a
 number or a name that repeats, a result line without a number, a nested block
 whose parent never came or a "Bail out!" is a problem, and a problem means that
-the output proves nothing. Writer is what all our own Python programs print KTAP with;
-checks/lib/ktap.sh is the same for bash.
+the output proves nothing. Writer is what all our own Python programs print KTAP with.
 """
 from __future__ import annotations
 

@@ -27,7 +27,6 @@ from scenariofile import Scenario
 TESTBED = ROOT / 'testbed'
 BIN = TESTBED / 'bin'
 POLICY = TESTBED / 'splats'
-STATUS = {'PASS': 0, 'FAIL': 1, 'ERROR': 3, 'SKIP': 4}
 IMAGE = Path('arch/x86/boot/bzImage')
 LOGS = ('console.log', 'tests.log', 'qmp.log', 'qemu.err', 'end', 'vm.log', 'verdict.json')
 
