@@ -68,15 +68,15 @@ def recipients(tree: Path, files: Sequence[Path], sender: Who) -> list[list[Who]
         seen |= {address.lower() for _, address in kinds[-1]}
     if not kinds[0] or not kinds[2]:
         raise Fail("MAINTAINERS", f"names no {'list' if kinds[0] else 'maintainer'} for the files that the topic touches",
-                   "see what its entries cover: testbed/bin/check patches tells for each file")
+                   "see what its entries cover: testbed/bin/check maintainers tells for each file")
     return kinds
 
 
 def checkpatch(tree: Path, mails: Sequence[bytes]) -> list[list[str]]:
     """What checkpatch --strict says of each of MAILS (bytes), sign-offs included.
     UNKNOWN_COMMIT_ID: a base is one commit, without the history that a Fixes: is in.
-    FILE_PATH_CHANGES comes with each new file; check-patches asks for its entry instead, and
-    looks for typing errors, which takes long."""
+    FILE_PATH_CHANGES comes with each new file; checks/maintainers looks for its entry, and
+    checks/patches for typing errors, which takes long."""
     if not (tree / "scripts/checkpatch.pl").is_file():
         raise Fail("scripts/checkpatch.pl", "is not in the patched tree", "give a whole kernel tree: LINUX=DIR")
     said: list[list[str]] = [[] for _ in mails]

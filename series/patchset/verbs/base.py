@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """usage: series base [--version VERSION | --list]
 
-Makes sure that the base stands in build/git and prints its commit.
+Imports the base into build/git and prints its commit.
 The base is the pinned version of series/$BASE/base, from Debian's archive through
 apt (the newest one there if that is gone), or LINUX=DIR: a git tree's HEAD or an
 unpacked tarball.

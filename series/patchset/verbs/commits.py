@@ -5,7 +5,7 @@ Turns the repository's patches into commits in build/git, on the base, and print
 last one. The same input gives the same hashes on every machine. No patch is fuzzed; a
 hunk that applies at another line is named on stderr.
 
-  --topic TOPIC       print the tip of this topic alone, on the pristine base
+  --topic TOPIC       print the tip of this topic, on the base and the topics that it stands on
   --onto REV FILE...  instead: commit the .patch FILEs (paths in the repository) onto REV
 Left in build/git: refs set/$BASE/base, set/$BASE/all, set/$BASE/TOPIC.
 environment: BASE, LINUX=DIR (see base --help)
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     if bool(args.onto) != bool(args.files):
-        raise Fail("--onto REV and FILE...", "one is there without the other", "give both, or neither")
+        raise Fail("--onto REV FILE...", "needs both", "give a commit and at least one .patch file")
     if args.onto:
         start = ref(args.onto)
         if not start:

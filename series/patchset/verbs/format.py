@@ -3,10 +3,11 @@
 
 Writes out/$BASE/TOPIC/0000-cover-letter.patch, 0001-....patch for each topic, as git
 send-email and git am (git am --empty=drop, for the cover letter) take them. Each topic
-applies to the pristine base alone, or on the topic that series/topics says it stands after. The old folder is replaced when the new one is complete.
+applies to the base, or on top of the topics that it stands on (series/topics). The old
+folder is replaced when the new one is complete.
 
   --topic TOPIC    only this topic
-  --prefix PREFIX  what stands in the subjects' brackets (default: PATCH)
+  --prefix PREFIX  the subject prefix (default: PATCH)
 environment: BASE, LINUX=DIR (see base --help)
 """
 from __future__ import annotations

@@ -3,8 +3,8 @@
 
 Makes build/tree: a git worktree, branch `set`, with the base and one commit per patch.
 Edit there with plain git (commit, commit --amend, rebase -i), then run refresh.
-Nothing in it is ever overwritten before refresh has written it to the repository; so
-another BASE wants the work on the one before refreshed.
+Nothing in it is ever overwritten before refresh has written it to the repository: run
+refresh before you switch BASE.
 
   --reject    where a patch does not apply: stop there, with the rejects in build/tree
   --continue  after that has been resolved and committed: commit the other patches
