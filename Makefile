@@ -20,7 +20,7 @@ python = command -v python3 >/dev/null || testbed/bin/setup
 
 .PHONY: help
 help: ## list the targets
-	@echo 'Usage: make TARGET [BASE=6.12|7.3] [LINUX=DIR] [TOPIC=NAME] [ACCEL=tcg|kvm] [NO_INSTALL=1] [ARGS=...]'
+	@echo 'Usage: make TARGET [BASE=6.12|7.3] [LINUX=DIR] [TOPIC=NAME] [ACCEL=tcg|kvm] [QEMU=FILE] [NO_INSTALL=1] [ARGS=...]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
 	@echo 'BASE is a folder of series/. LINUX is a kernel tree of your own to use instead of the fetched base.'
 
@@ -65,12 +65,12 @@ series: ## write out/BASE/TOPIC/*.patch for git am, of all topics or of TOPIC=
 	@$(series) format $(if $(TOPIC),--topic $(TOPIC)) $(ARGS)
 
 .PHONY: apply
-apply: ## apply the set, or TOPIC=, to your own git tree LINUX=DIR, on a new branch
+apply: ## apply the set, or TOPIC=, to your git tree LINUX= (needed), on a new branch, BRANCH=
 	@$(tools)
 	@$(series) apply $(if $(TOPIC),--topic $(TOPIC)) $(ARGS)
 
 .PHONY: mail
-mail: ## prepare TOPIC= for git send-email, signed off by you; sends nothing
+mail: ## prepare TOPIC= (needed) for git send-email, signed off by you; sends nothing
 	@$(tools)
 	@testbed/bin/mail --topic "$(TOPIC)" $(ARGS)
 
