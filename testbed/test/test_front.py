@@ -87,6 +87,18 @@ def test_what_cannot_be_run_is_told_by_the_exit_status() -> None:
             assert 'Every row' not in got.stdout, got
 
 
+def test_what_failed_can_be_booted_again() -> None:
+    with toy() as t:
+        vm = read(t.root + '/testbed/bin/vm')
+        t.plant('repository', {'testbed/bin/vm': vm.replace('runs/clean', 'runs/not-ok-exit-0')}, 0o755)
+        assert t.run('run').returncode == 1
+        t.plant('repository', {'testbed/bin/vm': vm}, 0o755)
+        got = t.run('run', '--reuse')
+        assert got.returncode == 0 and '\nWhat an earlier run built, commit ' in got.stdout, got
+        got = t.run('run', '--reuse')
+        assert got.returncode == 2 and 'has no kernel to boot' in got.stderr, got
+
+
 def test_a_relative_linux_is_the_users() -> None:
     with toy() as t:
         t.plant('repository', {'checks/good': CHECK.replace('repository', 'base') + '[ -e "$LINUX/Kconfig" ]\n'}, 0o755)
