@@ -210,14 +210,13 @@ static int router_end(struct router *r)
 	return router_gone(r);
 }
 
+static bool forwarding;	/* new namespaces start with mc_forwarding on */
+
 FIXTURE(mroute) {
 	const struct mr_plan *p;
 	int	holder;
 	int	nl;
 	int	parent;
-	int	inherit;
-	char	inherited[4];
-	bool	forwarding;	/* new namespaces start with mc_forwarding on */
 };
 
 FIXTURE_VARIANT(mroute) {
@@ -238,13 +237,6 @@ FIXTURE_SETUP(mroute)
 	if (geteuid())
 		SKIP(return, "needs root");
 
-	/* With 3, new namespaces copy the "all" configuration of the one that
-	 * they are created from, including its mc_forwarding count. Only the
-	 * initial namespace has this setting.
-	 */
-	self->inherit = open("/proc/sys/net/core/devconf_inherit_init_net",
-			     O_RDWR | O_CLOEXEC);
-
 	ASSERT_EQ(0, unshare(CLONE_NEWNET));
 	self->parent = mr_ns_self();
 	ASSERT_LE(0, self->parent);
@@ -254,10 +246,6 @@ FIXTURE_SETUP(mroute)
 	if (self->holder == -ENOPROTOOPT || self->holder == -EAFNOSUPPORT)
 		SKIP(return, "needs CONFIG_IP_MROUTE or CONFIG_IPV6_MROUTE");
 	ASSERT_LE(0, self->holder);
-	/* Last, so that the teardown puts it right in any case. */
-	self->forwarding = self->inherit >= 0 &&
-		read(self->inherit, self->inherited, sizeof(self->inherited)) > 0 &&
-		pwrite(self->inherit, "3", 1, 0) == 1;
 }
 
 /* Let one more namespace die: cleanup_net() only gets to it after it has
@@ -269,8 +257,6 @@ FIXTURE_TEARDOWN(mroute)
 
 	EXPECT_EQ(0, router_new(self->p, self->nl, &r));
 	EXPECT_EQ(0, router_end(&r));
-	if (self->forwarding)
-		EXPECT_EQ(1, pwrite(self->inherit, self->inherited, 1, 0));
 }
 
 static long forwarded(struct router *r, const char *source)
@@ -475,7 +461,7 @@ static void dismantle(struct __test_metadata *_metadata,
 	int j, k, n;
 	long i;
 
-	if (!self->forwarding)
+	if (!forwarding)
 		SKIP(return, "not started in the initial network namespace");
 	count = namespaces(count);
 	for (i = 0; i < count; i += n) {
@@ -936,4 +922,20 @@ TEST_F_TIMEOUT(mroute, device_goes, TIMEOUT)
 	EXPECT_EQ(NULL, err);
 }
 
-TEST_HARNESS_MAIN
+/* With 3, new namespaces copy the "all" configuration of the one that they are
+ * created from, including its mc_forwarding count, which FIXTURE_SETUP() holds
+ * above zero. Only the initial namespace has this setting. It is put right here,
+ * since the harness can kill a test.
+ */
+int main(int argc, char **argv)
+{
+	int ret, fd = open("/proc/sys/net/core/devconf_inherit_init_net",
+			   O_RDWR | O_CLOEXEC);
+	char before;
+
+	forwarding = read(fd, &before, 1) == 1 && pwrite(fd, "3", 1, 0) == 1;
+	ret = test_harness_run(argc, argv);
+	if (forwarding && pwrite(fd, &before, 1, 0) != 1)
+		perror("devconf_inherit_init_net");
+	return ret;
+}

@@ -359,7 +359,19 @@ TEST_F_TIMEOUT(mroute_netlink, filtered, TIMEOUT)
 	close(nl);
 }
 
-/* When something changes during a dump, one of its messages says so. */
+static bool is_route(enum change_of change)
+{
+	return change >= ROUTE_DEL && change <= ROUTE_REPLACE;
+}
+
+static bool is_pim(enum change_of change)
+{
+	return change == PIM_ON || change == PIM_OFF;
+}
+
+/* When something that it shows changes during a dump, one of its messages says
+ * so. It may also say so for another change, but not without any.
+ */
 TEST_F_TIMEOUT(mroute_netlink, interrupted, TIMEOUT)
 {
 	const struct plan *p = &variant->plan;
@@ -375,7 +387,7 @@ TEST_F_TIMEOUT(mroute_netlink, interrupted, TIMEOUT)
 		ASSERT_EQ(1, dump_recv(self->dump, &dump));
 		ASSERT_EQ(0, make_change(self->sk, p, change, self->link));
 		ASSERT_EQ(0, dump_end(self->dump, &dump));
-		EXPECT_EQ(change != NONE, dump.intr) {
+		EXPECT_EQ(change != NONE, dump.intr || is_pim(change)) {
 			TH_LOG("change %d", change);
 		}
 
@@ -385,7 +397,7 @@ TEST_F_TIMEOUT(mroute_netlink, interrupted, TIMEOUT)
 		ASSERT_EQ(0, make_change(self->sk, p, opposite(change),
 					 self->link));
 		ASSERT_EQ(0, dump_end(self->dump, &dump));
-		EXPECT_EQ(change != NONE, dump.intr) {
+		EXPECT_EQ(change != NONE, dump.intr || is_route(change)) {
 			TH_LOG("change %d, RTM_GETLINK", change);
 		}
 		/* As the next round expects it. */
@@ -530,6 +542,7 @@ TEST_F_TIMEOUT(mroute_netlink, rtnl_held, TIMEOUT)
 	struct holder holder = {};
 	struct timespec limit;
 	pthread_t thread;
+	bool held;
 	int err;
 
 	/* The holder is a router of another namespace. */
@@ -551,8 +564,7 @@ TEST_F_TIMEOUT(mroute_netlink, rtnl_held, TIMEOUT)
 	EXPECT_EQ(0, err) {
 		TH_LOG("no answer while RTNL is held");
 	}
-	/* RTNL was held all the time. */
-	EXPECT_FALSE(__atomic_load_n(&waiter.done, __ATOMIC_ACQUIRE));
+	held = !__atomic_load_n(&waiter.done, __ATOMIC_ACQUIRE);
 
 	EXPECT_EQ(-EADDRNOTAVAIL, holder_end(&holder));
 	if (err)
@@ -562,6 +574,9 @@ TEST_F_TIMEOUT(mroute_netlink, rtnl_held, TIMEOUT)
 	pthread_join(waiter.thread, NULL);
 	EXPECT_TRUE(waiter.done);
 	EXPECT_EQ(0, waiter.ret);
+	/* Then all of this has shown nothing. */
+	if (!held)
+		SKIP(return, "setsockopt() holds nobody else's RTNL");
 }
 
 /* A thread that changes what can be changed until it is told to stop. */
@@ -677,14 +692,16 @@ static void oifs_cb(const struct nlmsghdr *nh, void *arg)
 		oifs->links[oifs->n++] = nhp->rtnh_ifindex;
 }
 
-/* Returns NULL or a description of what is wrong. Counts in @found how often the
- * route was there with the first and the second of its sets of VIFs.
+/* Asks for the route that is being changed: itself, or with @family AF_INET or
+ * AF_INET6, what a packet for it would meet on the first link. Returns NULL or
+ * a description of what is wrong. Counts in @found how often the route was
+ * there with the first and the second of its sets of VIFs.
  */
-static const char *get_moving(int nl, const struct plan *p, const int *link,
-			      unsigned long *found)
+static const char *get_moving(int nl, const struct plan *p, int family,
+			      const int *link, unsigned long *found)
 {
 	struct rtmsg rtm = {
-		.rtm_family = p->f->rtnl_family,
+		.rtm_family = family,
 		.rtm_src_len = p->f->addr_len * 8,
 		.rtm_dst_len = p->f->addr_len * 8,
 	};
@@ -698,6 +715,8 @@ static const char *get_moving(int nl, const struct plan *p, const int *link,
 	mr_nl_put(&req, RTA_SRC, bin, p->f->addr_len);
 	mr_addr(p->f, p->moving, bin);
 	mr_nl_put(&req, RTA_DST, bin, p->f->addr_len);
+	if (family == p->f->family)
+		mr_nl_put_u32(&req, RTA_IIF, link[0]);
 	ret = mr_nl_query(nl, &req, oifs_cb, &oifs);
 	if (ret == -ENOENT)
 		return NULL;
@@ -713,20 +732,50 @@ static const char *get_moving(int nl, const struct plan *p, const int *link,
 	return NULL;
 }
 
-/* A route that is replaced is seen as it was, or as it will be. */
-TEST_F_TIMEOUT(mroute_netlink, replaced, TIMEOUT)
+/* A unicast route for one address */
+static int host_route(int nl, const struct mr_family *f, const char *addr,
+			 int link)
 {
-	const struct plan *p = &variant->plan;
-	struct churn churn = { .p = p, .sk = self->sk, .oifs = MOVING };
+	struct rtmsg rtm = {
+		.rtm_family = f->family,
+		.rtm_dst_len = f->addr_len * 8,
+		.rtm_table = RT_TABLE_LOCAL,
+		.rtm_protocol = RTPROT_STATIC,
+		.rtm_scope = RT_SCOPE_LINK,
+		.rtm_type = RTN_UNICAST,
+	};
+	struct mr_nlreq req;
+	__u8 bin[16];
+
+	mr_addr(f, addr, bin);
+	mr_nl_begin(&req, RTM_NEWROUTE, NLM_F_CREATE, &rtm, sizeof(rtm));
+	mr_nl_put(&req, RTA_DST, bin, f->addr_len);
+	mr_nl_put_u32(&req, RTA_OIF, link);
+	return mr_nl_talk(nl, &req);
+}
+
+static void expect_whole(struct __test_metadata *_metadata,
+			 FIXTURE_DATA(mroute_netlink) *self,
+			 const struct plan *p, int family)
+{
+	struct churn churn = {
+		.p = p,
+		.sk = self->sk,
+		.oifs = MOVING,
+		/* Else AF_INET and AF_INET6 would queue an unresolved one. */
+		.keep = family == p->f->family,
+	};
 	time_t end = time(NULL) + PATIENCE;
 	unsigned long found[2] = {};
 	const char *wrong = NULL;
 	int i;
 
+	ASSERT_EQ(0, mr_mfc(self->sk, p->f, MRT_ADD_MFC, p->source, p->moving, 0,
+			    churn.oifs[1]));
 	ASSERT_EQ(0, pthread_create(&churn.thread, NULL, churn_routes, &churn));
 	for (i = 0; !wrong && (i < ROUNDS || ((!found[0] || !found[1]) &&
 					      time(NULL) < end)); i++)
-		wrong = get_moving(self->query, p, self->link, found);
+		wrong = get_moving(self->query, p, family, self->link, found);
 	__atomic_store_n(&churn.stop, true, __ATOMIC_RELAXED);
 	pthread_join(churn.thread, NULL);
 	EXPECT_EQ(NULL, churn.wrong) {
@@ -739,6 +788,30 @@ TEST_F_TIMEOUT(mroute_netlink, replaced, TIMEOUT)
 	EXPECT_LT(0UL, found[1]);
 	TH_LOG("%lu and %lu answers, %lu changes", found[0], found[1],
 	       churn.rounds);
+}
+
+/* A route that is replaced is seen as it was, or as it will be. */
+TEST_F_TIMEOUT(mroute_netlink, replaced, TIMEOUT)
+{
+	const struct plan *p = &variant->plan;
+
+	expect_whole(_metadata, self, p, p->f->rtnl_family);
+}
+
+/* So it is as part of a unicast answer. IPv6 looks the multicast route up by the
+ * addresses of the unicast route, so that must be for the group, and the
+ * multicast route for any source.
+ */
+TEST_F_TIMEOUT(mroute_netlink, replaced_unicast, TIMEOUT)
+{
+	struct plan plan = variant->plan;
+
+	if (plan.f->family == AF_INET6) {
+		plan.source = "::";
+		ASSERT_EQ(0, host_route(self->nl, plan.f, plan.moving,
+					   self->link[0]));
+	}
+	expect_whole(_metadata, self, &plan, plan.f->family);
 }
 
 /* A dump that skips a route, because it is just being replaced and so does not
@@ -848,7 +921,8 @@ TEST_F_TIMEOUT(mroute_netlink, churn, TIMEOUT)
 	end = time(NULL) + PATIENCE;
 	for (i = 0; !wrong && (i < ROUNDS || (!all_ran(churn, found) &&
 					      time(NULL) < end)); i++) {
-		wrong = get_moving(self->query, p, self->link, found);
+		wrong = get_moving(self->query, p, p->f->rtnl_family, self->link,
+				   found);
 		if (wrong || i % (ROUNDS / DECOYS))
 			continue;
 		kind = dumps++ % 3;
