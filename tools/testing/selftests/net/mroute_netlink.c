@@ -734,7 +734,7 @@ static const char *get_moving(int nl, const struct plan *p, int family,
 
 /* A unicast route for one address */
 static int host_route(int nl, const struct mr_family *f, const char *addr,
-			 int link)
+		      int link)
 {
 	struct rtmsg rtm = {
 		.rtm_family = f->family,
@@ -755,7 +755,7 @@ static int host_route(int nl, const struct mr_family *f, const char *addr,
 }
 
 static void expect_whole(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(mroute_netlink) *self,
+			 FIXTURE_DATA(mroute_netlink) * self,
 			 const struct plan *p, int family)
 {
 	struct churn churn = {
@@ -809,7 +809,7 @@ TEST_F_TIMEOUT(mroute_netlink, replaced_unicast, TIMEOUT)
 	if (plan.f->family == AF_INET6) {
 		plan.source = "::";
 		ASSERT_EQ(0, host_route(self->nl, plan.f, plan.moving,
-					   self->link[0]));
+					self->link[0]));
 	}
 	expect_whole(_metadata, self, &plan, plan.f->family);
 }
