@@ -187,6 +187,8 @@ def bisect_jobs(base: Base, scenarios: list[Scenario]) -> list[Job]:
     jobs: list[Job] = []
     for topic in base.show['topics']:
         tests = [p['path'] for p in topic['patches'] if p['selftest']]
+        if not tests and not any(p['selftest'] for t in base.show['topics'] if t['name'] in topic['below'] for p in t['patches']):
+            tests = base.selftests()  # of a topic that comes later
         plain = [p['path'] for p in topic['patches'] if not p['selftest']]
         found = next((s for s in scenarios if topic['name'] in s.commits), None)
         if plain and not found:
