@@ -328,47 +328,73 @@ static void irqbypass_changed_token(struct kunit *test)
 	}
 }
 
-/* Meanwhile, its old token and its new one belong to others, too. */
+/* It keeps the old one until it is registered again. */
 static void irqbypass_taken_token(struct kunit *test)
 {
 	struct test_producer *p = new_producer(test, test);
 	struct test_producer *second_p = new_producer(test, test);
 	struct test_consumer *c = new_consumer(test, test);
 	struct test_consumer *second_c = new_consumer(test, NULL);
+	const int tokens = 4 * MANY;
 
 	KUNIT_ASSERT_EQ(test, irq_bypass_register_producer(&p->prod), 0);
-	KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&c->cons), 0);
 
-	/* Some of these tokens share the bucket of the old one */
-	for (int i = 1; i <= 4 * MANY; i++) {
+	/* Some of these tokens share the bucket of the old one, most do not */
+	for (int i = 1; i <= tokens; i++) {
 		p->prod.token = (char *)test + i;
 		second_c->cons.token = p->prod.token;
+
+		/* Nobody gets it by the new token, be it connected or not */
 		KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&second_c->cons), 0);
+		KUNIT_ASSERT_NULL(test, second_c->peer);
 		irq_bypass_unregister_consumer(&second_c->cons);
+		KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&c->cons), 0);
+		KUNIT_ASSERT_PTR_EQ(test, c->peer, &p->prod);
+		KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&second_c->cons), 0);
+		KUNIT_ASSERT_NULL(test, second_c->peer);
+		irq_bypass_unregister_consumer(&second_c->cons);
+
 		KUNIT_ASSERT_EQ(test, irq_bypass_register_producer(&p->prod), -EBUSY);
+		irq_bypass_unregister_consumer(&c->cons);
+		KUNIT_ASSERT_NULL(test, p->peer);
 	}
 	KUNIT_EXPECT_EQ(test, second_c->added, 0);
 	KUNIT_EXPECT_EQ(test, second_c->deleted, 0);
-	expect_pair(test, p, c, 1, true);
+	expect_pair(test, p, c, tokens, false);
 
+	/* Nor does another producer get the old token, with or without a consumer */
+	KUNIT_EXPECT_EQ(test, irq_bypass_register_producer(&second_p->prod), -EBUSY);
+	KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&c->cons), 0);
 	KUNIT_EXPECT_EQ(test, irq_bypass_register_producer(&second_p->prod), -EBUSY);
 	KUNIT_EXPECT_EQ(test, second_p->added, 0);
-	expect_pair(test, p, c, 1, true);
+	expect_pair(test, p, c, tokens + 1, true);
 
-	irq_bypass_unregister_consumer(&c->cons);
-	expect_pair(test, p, c, 1, false);
+	irq_bypass_unregister_producer(&p->prod);
+	expect_pair(test, p, c, tokens + 1, false);
 	KUNIT_EXPECT_EQ(test, irq_bypass_register_producer(&second_p->prod), 0);
-	KUNIT_EXPECT_EQ(test, irq_bypass_register_consumer(&c->cons), 0);
 	KUNIT_EXPECT_PTR_EQ(test, c->peer, &second_p->prod);
 	irq_bypass_unregister_producer(&p->prod);
 	KUNIT_EXPECT_PTR_EQ(test, c->peer, &second_p->prod);
+
+	/* Now the new token counts */
+	KUNIT_ASSERT_EQ(test, irq_bypass_register_consumer(&second_c->cons), 0);
+	KUNIT_EXPECT_EQ(test, irq_bypass_register_producer(&p->prod), 0);
+	KUNIT_EXPECT_PTR_EQ(test, p->peer, &second_c->cons);
+	KUNIT_EXPECT_PTR_EQ(test, second_c->peer, &p->prod);
+	KUNIT_EXPECT_PTR_EQ(test, c->peer, &second_p->prod);
+
+	irq_bypass_unregister_producer(&p->prod);
 	irq_bypass_unregister_producer(&second_p->prod);
 	KUNIT_EXPECT_PTR_EQ(test, c->peer, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, second_c->peer, NULL);
 	irq_bypass_unregister_consumer(&c->cons);
-	KUNIT_EXPECT_EQ(test, p->deleted, 1);
+	irq_bypass_unregister_consumer(&second_c->cons);
+	KUNIT_EXPECT_EQ(test, p->deleted, tokens + 2);
 	KUNIT_EXPECT_EQ(test, second_p->deleted, 1);
-	KUNIT_EXPECT_EQ(test, c->deleted, 2);
+	KUNIT_EXPECT_EQ(test, c->deleted, tokens + 2);
+	KUNIT_EXPECT_EQ(test, second_c->deleted, 1);
 	KUNIT_EXPECT_FALSE(test, c->loud);
+	KUNIT_EXPECT_FALSE(test, second_c->loud);
 }
 
 /* Each of many meets its own. */
