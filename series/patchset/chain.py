@@ -168,9 +168,10 @@ def _splice(file: str, patch: Patch, index: Index) -> None:
 
 
 def build(start: str, paths: Sequence[str], root: Path = ROOT, who: Who = IDENT, first: int = 1, quiet: bool = False) -> Made:
-    """Commits the patches PATHS onto START, or raises a Misfit."""
+    """Commits the patches PATHS onto START, or raises a Misfit. Leaves out what START has already: a
+    newer version of a base, or a tree of one's own, may have taken a fix."""
     when, zone = git("show", "-s", "--format=%cd", "--date=raw", start).split(" ")
-    patches = [load(path, root) for path in paths]
+    patches, built = [load(path, root) for path in paths], []
     with tempfile.TemporaryDirectory(prefix="index-", dir=GITDIR) as folder:
         index = Index(start, patches, folder)
         for number, (path, patch) in enumerate(zip(paths, patches), first):
@@ -178,7 +179,12 @@ def build(start: str, paths: Sequence[str], root: Path = ROOT, who: Who = IDENT,
                 if patch.adds:
                     _add_files(path, patch, root, index)
                 if patch.diff:
-                    done = _git_apply("--cached", env={"GIT_DIR": str(GITDIR), **index.env}, data=patch.diff)
+                    env = {"GIT_DIR": str(GITDIR), **index.env}
+                    done = _git_apply("--cached", env=env, data=patch.diff)
+                    if done.returncode and not patch.adds and not _git_apply("--cached", "--check", "--reverse", env=env, data=patch.diff).returncode:
+                        if not quiet:
+                            say(f"NOTE: {path}: left out, as this base has the same change already")
+                        continue
                     if done.returncode:
                         raise _misfit([start, *index.made()][-1], path, patch)
                     if not quiet:
@@ -186,11 +192,14 @@ def build(start: str, paths: Sequence[str], root: Path = ROOT, who: Who = IDENT,
                 if patch.maintains:
                     _splice(path, patch, index)
             except Misfit as e:
-                e.made = list(zip(paths, index.made()))
+                e.made = list(zip(built, index.made()))
                 e.tip = [start, *index.made()][-1]
                 raise
             index.commit(patch.message, who, f"{int(when) + number} {zone}")
-        return list(zip(paths, index.made(), strict=True))
+            built.append(path)
+        if paths and not built:
+            raise Fail(", ".join(paths), "this base has the same changes already", "there is nothing left to do")
+        return list(zip(built, index.made(), strict=True))
 
 
 def note(pairs: Made) -> None:

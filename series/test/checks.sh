@@ -607,6 +607,28 @@ t_tree_names_a_failing_hunk_and_the_way_out() {
 	inverse
 }
 
+t_a_patch_that_the_base_has_is_left_out() {
+	git clone -q "$W/linux" "$PWD-linux"
+	sed -i '30s/.*/rcu/' "$PWD-linux/net/ipv4/ipmr.c"
+	"${G[@]}" -C "$PWD-linux" commit -q -a -m "Linux 6.12.5"
+	export LINUX=$PWD-linux
+	series/series tree 2> "$PWD-said"
+	says "$PWD-said" "net/ipv4/rcu.patch: left out" "build/tree: 5 commits"
+	is "$(tree_of set)" "$full_tree"
+	# It stays in the repository.
+	fails series/series refresh
+	says "$(said)" "net/ipv4/rcu.patch" "the same change already"
+	is "$(status)" ""
+	# Where the base has all, there is nothing to commit.
+	fails series/series commits --onto "$(git -C "$LINUX" rev-parse HEAD)" net/ipv4/rcu.patch
+	says "$(said)" "there is nothing left to do"
+	# Half of it is a conflict.
+	sed -i '31s/.*/more/' "$PWD-linux/net/ipv4/ipmr.c"
+	"${G[@]}" -C "$PWD-linux" commit -q -a -m "Linux 6.12.6"
+	fails series/series commits
+	says "$(said)" "hunk 1 of 1 in net/ipv4/ipmr.c does not apply"
+}
+
 t_commits_refuses_fuzz_and_bad_patches() {
 	bad() { # bad SED FILE TEXT...
 		sed -i "$1" "$2"

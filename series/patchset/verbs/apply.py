@@ -96,4 +96,4 @@ def work(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="series-") as temp:
         mine = chain.build(base, paths, who=mails.sender(), quiet=True)
         am(folder, branch, [str(f) for f in mails.write(base, mine[-1][1], Path(temp))], tree)
-    say(f"apply: {len(paths)} patches on the new branch {branch} of {os.environ['LINUX']}")
+    say(f"apply: {len(made)} patches on the new branch {branch} of {os.environ['LINUX']}")
