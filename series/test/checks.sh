@@ -615,6 +615,12 @@ t_a_patch_that_the_base_has_is_left_out() {
 	series/series tree 2> "$PWD-said"
 	says "$PWD-said" "net/ipv4/rcu.patch: left out" "build/tree: 5 commits"
 	is "$(tree_of set)" "$full_tree"
+	"${G[@]}" -C "$LINUX" config user.name Tester
+	"${G[@]}" -C "$LINUX" config user.email tester@localhost
+	series/series apply 2> "$PWD-said"
+	says "$PWD-said" "5 patches on the new branch patch-set-6.12"
+	is "$(git -C "$LINUX" rev-parse 'patch-set-6.12^{tree}')" "$full_tree"
+	git -C "$LINUX" checkout -q master
 	# It stays in the repository.
 	fails series/series refresh
 	says "$(said)" "net/ipv4/rcu.patch" "the same change already"
