@@ -167,11 +167,13 @@ def _splice(file: str, patch: Patch, index: Index) -> None:
     index.update({MAINTAINERS: f"100644 {sha}"})
 
 
-def build(start: str, paths: Sequence[str], root: Path = ROOT, who: Who = IDENT, first: int = 1, quiet: bool = False) -> Made:
-    """Commits the patches PATHS onto START, or raises a Misfit. Leaves out what START has already: a
-    newer version of a base, or a tree of one's own, may have taken a fix."""
+def build(start: str, paths: Sequence[str], root: Path = ROOT, who: Who = IDENT, first: int = 1, quiet: bool = False,
+          leave_out: bool = False) -> Made:
+    """Commits the patches PATHS onto START, or raises a Misfit. What START has already, as a newer
+    version of a base can, is an error, or left out with LEAVE_OUT."""
     when, zone = git("show", "-s", "--format=%cd", "--date=raw", start).split(" ")
-    patches, built = [load(path, root) for path in paths], []
+    patches = [load(path, root) for path in paths]
+    built: list[str] = []
     with tempfile.TemporaryDirectory(prefix="index-", dir=GITDIR) as folder:
         index = Index(start, patches, folder)
         for number, (path, patch) in enumerate(zip(paths, patches), first):
@@ -182,6 +184,8 @@ def build(start: str, paths: Sequence[str], root: Path = ROOT, who: Who = IDENT,
                     env = {"GIT_DIR": str(GITDIR), **index.env}
                     done = _git_apply("--cached", env=env, data=patch.diff)
                     if done.returncode and not patch.adds and not _git_apply("--cached", "--check", "--reverse", env=env, data=patch.diff).returncode:
+                        if not leave_out:
+                            raise Fail(path, "this base has the same change already", "take a base without it, or take it out of its order file")
                         if not quiet:
                             say(f"NOTE: {path}: left out, as this base has the same change already")
                         continue
@@ -197,8 +201,6 @@ def build(start: str, paths: Sequence[str], root: Path = ROOT, who: Who = IDENT,
                 raise
             index.commit(patch.message, who, f"{int(when) + number} {zone}")
             built.append(path)
-        if paths and not built:
-            raise Fail(", ".join(paths), "this base has the same changes already", "there is nothing left to do")
         return list(zip(built, index.made(), strict=True))
 
 

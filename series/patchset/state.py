@@ -86,8 +86,8 @@ def to_tree(base: str, tip: str, what: str) -> None:
         "refs/tree/inputs": inputs_commit(snapshot(inputs()), base_name(), what)})
 
 
-def commit_set(base: str, root: Path = ROOT, quiet: bool = False, keep: bool = True,
-               who: Who = IDENT) -> tuple[list[tuple[Topic, list[str], chain.Made]], chain.Made]:
+def commit_set(base: str, root: Path = ROOT, quiet: bool = False, keep: bool = True, who: Who = IDENT,
+               leave_out: bool = False) -> tuple[list[tuple[Topic, list[str], chain.Made]], chain.Made]:
     """The whole set onto BASE, and each topic alone, on those that it stands on: [(topic, paths, its
     own chain)], the whole chain."""
     check_entries(root)
@@ -95,10 +95,10 @@ def commit_set(base: str, root: Path = ROOT, quiet: bool = False, keep: bool = T
     tips: dict[str, str] = {}
     for topic in present(root):
         paths = order(topic.name, root)
-        made = chain.build(tip, paths, root, first=len(whole) + 1, quiet=quiet, who=who)
+        made = chain.build(tip, paths, root, first=len(whole) + 1, quiet=quiet, who=who, leave_out=leave_out)
         start = next((tips[n] for n in reversed(below(topic.name, root))), base)
         try:
-            mine = made if tip == start else chain.build(start, paths, root, quiet=True, who=who)
+            mine = made if tip == start else chain.build(start, paths, root, quiet=True, who=who, leave_out=leave_out)
         except chain.Misfit as e:
             e.tip = None
             e.text = f"topic {topic.name} alone, without the topics that it does not stand on, does not apply to the base\n{e.text}"
@@ -111,7 +111,7 @@ def commit_set(base: str, root: Path = ROOT, quiet: bool = False, keep: bool = T
         alone.append((topic, paths, mine))
     if keep:
         name = f"refs/set/{base_name()}"
-        refs = {f"{name}/base": base, f"{name}/all": tip, **{f"{name}/{t.name}": own[-1][1] if own else base for t, _, own in alone}}
+        refs = {f"{name}/base": base, f"{name}/all": tip, **{f"{name}/{n}": tip_of for n, tip_of in tips.items()}}
         for old in git("for-each-ref", "--format=%(refname)", f"{name}/").split():
             if old not in refs:
                 git("update-ref", "-d", old)
@@ -132,7 +132,8 @@ def rest() -> tuple[Optional[str], list[str]]:
 def start_of(base: str, topic: str, root: Path = ROOT, who: Who = IDENT) -> str:
     """The commit that a topic's first patch goes onto: BASE, or the last patch of what it stands on."""
     paths = [p for name in below(topic, root) for p in order(name, root)]
-    return chain.build(base, paths, root, quiet=True, who=who)[-1][1] if paths else base
+    made = chain.build(base, paths, root, quiet=True, who=who, leave_out=True)
+    return made[-1][1] if made else base
 
 
 def what_below(topic: str, what: str) -> str:

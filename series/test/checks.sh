@@ -612,27 +612,32 @@ t_a_patch_that_the_base_has_is_left_out() {
 	sed -i '30s/.*/rcu/' "$PWD-linux/net/ipv4/ipmr.c"
 	"${G[@]}" -C "$PWD-linux" commit -q -a -m "Linux 6.12.5"
 	export LINUX=$PWD-linux
-	series/series tree 2> "$PWD-said"
-	says "$PWD-said" "net/ipv4/rcu.patch: left out" "build/tree: 5 commits"
-	is "$(tree_of set)" "$full_tree"
 	"${G[@]}" -C "$LINUX" config user.name Tester
 	"${G[@]}" -C "$LINUX" config user.email tester@localhost
+	series/series commits 2> "$PWD-said"
+	says "$PWD-said" "net/ipv4/rcu.patch: left out, as this base has the same change already"
+	is "$(git --git-dir=build/git rev-parse 'refs/set/6.12/all^{tree}')" "$full_tree"
 	series/series apply 2> "$PWD-said"
 	says "$PWD-said" "5 patches on the new branch patch-set-6.12"
 	is "$(git -C "$LINUX" rev-parse 'patch-set-6.12^{tree}')" "$full_tree"
 	git -C "$LINUX" checkout -q master
-	# It stays in the repository.
-	fails series/series refresh
-	says "$(said)" "net/ipv4/rcu.patch" "the same change already"
+	# In a tree to edit, it would be gone, and refresh would remove it.
+	fails series/series tree
+	says "$(said)" "net/ipv4/rcu.patch: this base has the same change already"
+	is "$(tree_of set)" "$full_tree"
 	is "$(status)" ""
-	# Where the base has all, there is nothing to commit.
-	fails series/series commits --onto "$(git -C "$LINUX" rev-parse HEAD)" net/ipv4/rcu.patch
-	says "$(said)" "there is nothing left to do"
 	# Half of it is a conflict.
 	sed -i '31s/.*/more/' "$PWD-linux/net/ipv4/ipmr.c"
 	"${G[@]}" -C "$PWD-linux" commit -q -a -m "Linux 6.12.6"
 	fails series/series commits
 	says "$(said)" "hunk 1 of 1 in net/ipv4/ipmr.c does not apply"
+	# The base has all of a topic.
+	sed -i '31s/.*/ipmr line 31/' "$PWD-linux/net/ipv4/ipmr.c"
+	"${G[@]}" -C "$PWD-linux" commit -q -a -m "Linux 6.12.7"
+	echo net/ipv4/rcu.patch > series/6.12/ipmr-rcu.order
+	series/series commits
+	fails series/series apply --topic ipmr-rcu
+	says "$(said)" "there is nothing to apply"
 }
 
 t_commits_refuses_fuzz_and_bad_patches() {

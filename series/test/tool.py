@@ -15,7 +15,7 @@ def applies() -> list[tuple[str, list[str]]]:
     found = []
     for label, get in candidates():
         try:
-            found.append((f"{len(commit_set(get(), keep=False)[1])} patches apply to {label}", list[str]()))
+            found.append((f"{len(commit_set(get(), keep=False, leave_out=True)[1])} patches apply to {label}", list[str]()))
         except Fail as e:
             found.append((f"apply to {label}", [e.text]))
     return found

@@ -91,9 +91,11 @@ def work(args: argparse.Namespace) -> None:
         for new in load(path).adds:
             if os.path.lexists(folder / new):
                 raise Fail(f"{os.environ['LINUX']}/{new}", f"is in the way: {path} adds it", "move it away")
-    made = chain.build(base, paths)
+    made = chain.build(base, paths, leave_out=True)
+    if not made:
+        raise Fail(os.environ["LINUX"], "has all of these patches already", "there is nothing to apply")
     tree = git("rev-parse", f"{made[-1][1]}^{{tree}}")
     with tempfile.TemporaryDirectory(prefix="series-") as temp:
-        mine = chain.build(base, paths, who=mails.sender(), quiet=True)
+        mine = chain.build(base, paths, who=mails.sender(), quiet=True, leave_out=True)
         am(folder, branch, [str(f) for f in mails.write(base, mine[-1][1], Path(temp))], tree)
     say(f"apply: {len(made)} patches on the new branch {branch} of {os.environ['LINUX']}")

@@ -39,5 +39,5 @@ def work(args: argparse.Namespace) -> None:
         return
     if args.topic:
         topic_named(args.topic)
-    commit_set(base_commit()[0])
+    commit_set(base_commit()[0], leave_out=True)
     print(ref(f"refs/set/{base_name()}/{args.topic or 'all'}"))

@@ -33,7 +33,7 @@ def work(args: argparse.Namespace) -> None:
         topic_named(args.topic)
     base, what = base_commit()
     who = mails.sender()
-    made = {topic.name: own for topic, _, own in commit_set(base, who=who, keep=False)[0] if own}
+    made = {topic.name: own for topic, _, own in commit_set(base, who=who, keep=False, leave_out=True)[0] if own}
     folder = OUT / base_name()
     folder.mkdir(parents=True, exist_ok=True)
     for name in [args.topic] if args.topic else [t.name for t in topics()]:

@@ -92,7 +92,7 @@ def work(args: argparse.Namespace) -> None:
     name = f"refs/mail/{base_name()}/{args.topic}"
     if args.sent:
         base, _ = base_commit()
-        commit_set(base)
+        commit_set(base, leave_out=True)
         if not ref(name) or ref(name) != ref(f"refs/set/{base_name()}/{args.topic}"):
             raise Fail(args.topic, "the patches are not those that mails were last prepared of", "bring back what was sent, or run mail again")
         file = sent.record(args.topic, base)
@@ -109,7 +109,7 @@ def work(args: argparse.Namespace) -> None:
     if args.check:
         return
     base, what = base_commit()
-    commit_set(base)
+    commit_set(base, leave_out=True)
     if args.tip and ref(f"refs/set/{base_name()}/{args.topic}") != args.tip:
         raise Fail(args.topic, "its patches changed while they were checked, so no mail is written", "run again")
     place = Path(args.out).resolve() if args.out else OUT / base_name() / "mail"

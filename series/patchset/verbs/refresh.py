@@ -163,10 +163,6 @@ def wanted(base: str, tip: str, args: argparse.Namespace) -> tuple[Wanted, list[
         for commit in git("rev-list", f"{base}..refs/tree/made").split():
             for path in notes.get(commit, [])[:1]:
                 made[path] = collect.diff_of(commit)
-        for path in known:
-            if path not in made and path in state.remembered_inputs():
-                raise Fail(path, "build/tree has no commit of it, as its base has the same change already; refresh would remove it",
-                           "make tree on a base without it (LINUX= not set, for instance), and work there")
     changes = collect.commits(base, tip)
     collect.match_paths(changes, known)
     collect.match_paths(changes, {p: q for p, q in elsewhere.items() if p not in known and p == repository.plain(p)})

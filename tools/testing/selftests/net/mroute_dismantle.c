@@ -9,11 +9,9 @@
  * PROVE_RCU. The tests themselves check that the flood reached the tables
  * beforehand, and that every namespace goes away.
  *
- * Namespaces are created in the order of their death: several die in one batch
- * of the kernel's.
+ * Namespaces die in the order of their creation, several in a batch.
  *
- * MROUTE_NAMESPACES=N makes every test use N namespaces instead of its
- * default.
+ * MROUTE_NAMESPACES=N makes every test use N namespaces.
  */
 #include "mroute_lib.h"
 #include "mroute_query.h"
@@ -210,7 +208,18 @@ static int router_end(struct router *r)
 	return router_gone(r);
 }
 
-static bool forwarding;	/* new namespaces start with mc_forwarding on */
+/* Only in the initial namespace, and for all. With 3, new namespaces copy the
+ * "all" configuration of the one that they are created from, including its
+ * mc_forwarding count. main() puts it right even if the harness kills a test.
+ */
+static int inherit = -1;
+static char inherited;
+
+static void inherit_restore(void)
+{
+	if (inherited && pwrite(inherit, &inherited, 1, 0) != 1)
+		perror("devconf_inherit_init_net");
+}
 
 FIXTURE(mroute) {
 	const struct mr_plan *p;
@@ -246,6 +255,7 @@ FIXTURE_SETUP(mroute)
 	if (self->holder == -ENOPROTOOPT || self->holder == -EAFNOSUPPORT)
 		SKIP(return, "needs CONFIG_IP_MROUTE or CONFIG_IPV6_MROUTE");
 	ASSERT_LE(0, self->holder);
+	ASSERT_EQ(inherited ? 1 : -1, pwrite(inherit, "3", 1, 0));
 }
 
 /* Let one more namespace die: cleanup_net() only gets to it after it has
@@ -257,6 +267,7 @@ FIXTURE_TEARDOWN(mroute)
 
 	EXPECT_EQ(0, router_new(self->p, self->nl, &r));
 	EXPECT_EQ(0, router_end(&r));
+	inherit_restore();
 }
 
 static long forwarded(struct router *r, const char *source)
@@ -461,7 +472,7 @@ static void dismantle(struct __test_metadata *_metadata,
 	int j, k, n;
 	long i;
 
-	if (!forwarding)
+	if (!inherited)
 		SKIP(return, "not started in the initial network namespace");
 	count = namespaces(count);
 	for (i = 0; i < count; i += n) {
@@ -922,20 +933,10 @@ TEST_F_TIMEOUT(mroute, device_goes, TIMEOUT)
 	EXPECT_EQ(NULL, err);
 }
 
-/* With 3, new namespaces copy the "all" configuration of the one that they are
- * created from, including its mc_forwarding count, which FIXTURE_SETUP() holds
- * above zero. Only the initial namespace has this setting. It is put right here,
- * since the harness can kill a test.
- */
 int main(int argc, char **argv)
 {
-	int ret, fd = open("/proc/sys/net/core/devconf_inherit_init_net",
-			   O_RDWR | O_CLOEXEC);
-	char before;
-
-	forwarding = read(fd, &before, 1) == 1 && pwrite(fd, "3", 1, 0) == 1;
-	ret = test_harness_run(argc, argv);
-	if (forwarding && pwrite(fd, &before, 1, 0) != 1)
-		perror("devconf_inherit_init_net");
-	return ret;
+	inherit = open("/proc/sys/net/core/devconf_inherit_init_net", O_RDWR);
+	if (read(inherit, &inherited, 1) == 1)
+		atexit(inherit_restore);
+	return test_harness_run(argc, argv);
 }
